@@ -1,0 +1,494 @@
+"""The configuration: frozen dataclasses, checked when built. Library code sees only these.
+
+Static fields shape the compiled program; those listed in `TRACED_LEARNER_FIELDS` are arrays in
+it, so that a sweep over them compiles once. Hydra composes a mapping from `configs/`;
+`config_from_mapping` turns that into a `Config` or explains what is wrong with it.
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from qllm_jax.errors import UserError, unknown_name
+
+TRACED_LEARNER_FIELDS = (
+    "lr",
+    "discount",
+    "epsilon_start",
+    "epsilon_finish",
+    "epsilon_decay_fraction",
+    "tau",
+    "td_lambda",
+    "reward_scale",
+)
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UserError(message)
+
+
+def _positive(section: str, config: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        _require(value > 0, f"{section}.{name} is {value}; it must be positive.")
+
+
+def _in_unit_interval(section: str, config: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        _require(0.0 <= value <= 1.0, f"{section}.{name} is {value}; it must lie in [0, 1].")
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskConfig:
+    """What is to be solved.
+
+    Attributes:
+        name: Task id from `qllm-jax tasks`.
+        env_kwargs: Overrides for the task's environment factory, such as `{num_agents: 6}`.
+    """
+
+    name: str = "mpe/simple_spread"
+    env_kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class AgentConfig:
+    """The agents' shared Q-network.
+
+    Attributes:
+        hidden_dim: Width of the embedding and of the GRU.
+        append_agent_id: Append a one-hot agent id to every observation.
+    """
+
+    hidden_dim: int = 64
+    append_agent_id: bool = True
+
+    def __post_init__(self) -> None:
+        _positive("agent", self, "hidden_dim")
+
+
+@dataclasses.dataclass(frozen=True)
+class MixerConfig:
+    """How agents' values are combined.
+
+    Attributes:
+        name: `tfcaf`, `qmix`, `vdn` or `iql`.
+        artifact: Directory of a TFCAF artifact (`tfcaf` only); None takes the task's shipped one.
+        scale: `num_agents` multiplies a TFCAF by N as the published code does; `none` does not;
+            `artifact` takes what the artifact says.
+        embedding_dim: QMIX's mixing width.
+        hypernet_hidden_dim: QMIX's hypernetwork width.
+        init_scale: QMIX's orthogonal initialisation scale.
+    """
+
+    name: str = "tfcaf"
+    artifact: str | None = None
+    scale: Literal["artifact", "num_agents", "none"] = "artifact"
+    embedding_dim: int = 32
+    hypernet_hidden_dim: int = 128
+    init_scale: float = 0.001
+
+    def __post_init__(self) -> None:
+        _positive("mixer", self, "embedding_dim", "hypernet_hidden_dim", "init_scale")
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnerConfig:
+    """Recurrent double Q-learning from replay; defaults as in JaxMARL's `ql_rnn_mpe.yaml`.
+
+    A window is `window_length` slots of `num_envs` environments, each starting at a reset; one
+    iteration collects a window per environment and does `updates_per_window` gradient steps.
+
+    Attributes:
+        name: Learner id.
+        num_envs: B, environments per seed.
+        window_length: T slots; None is the episode length + 1, which holds one whole episode.
+        replay_capacity: Windows kept per seed, a multiple of `num_envs`.
+        replay_dtype: Storage type of observations and states.
+        batch_size: Windows per gradient step.
+        updates_per_window: Gradient steps per iteration.
+        learning_starts: Environment steps before the first gradient step.
+        optimizer: `adam` or `radam`.
+        lr: Learning rate.
+        lr_linear_decay: Decay `lr` to zero over the run.
+        max_grad_norm: Global-norm clipping.
+        discount: γ.
+        double_q: Choose the bootstrap action with the online network.
+        td_lambda: λ of the return; 0 is one-step.
+        target_update: `hard` copies with rate `tau` every `target_update_interval` iterations;
+            `soft` moves by `tau` after every gradient step.
+        target_update_interval: Iterations between hard updates.
+        tau: Rate of the target update; 1 with `hard` is a copy.
+        epsilon_start: Exploration at the start.
+        epsilon_finish: Exploration after the decay.
+        epsilon_decay_fraction: Part of the run over which exploration decays linearly.
+        reward_scale: Factor on the reward in the loss (never in reported returns).
+        standardise_rewards: Divide by the running standard deviation of the rewards, after
+            subtracting their mean, in the loss only.
+    """
+
+    name: str = "dqn"
+    num_envs: int = 8
+    window_length: int | None = None
+    replay_capacity: int = 5000
+    replay_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    batch_size: int = 32
+    updates_per_window: int = 1
+    learning_starts: int = 10_000
+    optimizer: Literal["adam", "radam"] = "radam"
+    lr: float = 0.005
+    lr_linear_decay: bool = True
+    max_grad_norm: float = 25.0
+    discount: float = 0.9
+    double_q: bool = True
+    td_lambda: float = 0.0
+    target_update: Literal["hard", "soft"] = "hard"
+    target_update_interval: int = 200
+    tau: float = 1.0
+    epsilon_start: float = 1.0
+    epsilon_finish: float = 0.05
+    epsilon_decay_fraction: float = 0.1
+    reward_scale: float = 1.0
+    standardise_rewards: bool = False
+
+    def __post_init__(self) -> None:
+        _positive(
+            "learner",
+            self,
+            "num_envs",
+            "replay_capacity",
+            "batch_size",
+            "updates_per_window",
+            "lr",
+            "max_grad_norm",
+            "target_update_interval",
+            "reward_scale",
+            "epsilon_decay_fraction",
+        )
+        _in_unit_interval(
+            "learner",
+            self,
+            "discount",
+            "td_lambda",
+            "tau",
+            "epsilon_start",
+            "epsilon_finish",
+            "epsilon_decay_fraction",
+        )
+        if self.window_length is not None:
+            _require(
+                self.window_length >= 2,
+                f"learner.window_length is {self.window_length}; a window needs at least 2 slots: "
+                "one to act in and one to bootstrap from.",
+            )
+        fit = self.replay_capacity // self.num_envs * self.num_envs
+        _require(
+            self.replay_capacity % self.num_envs == 0,
+            f"learner.replay_capacity is {self.replay_capacity}, not a multiple of "
+            f"learner.num_envs = {self.num_envs}; {fit} or {fit + self.num_envs} would fit.",
+        )
+        _require(
+            self.replay_capacity >= self.batch_size,
+            f"learner.replay_capacity is {self.replay_capacity}, below learner.batch_size = "
+            f"{self.batch_size}; a batch could never be drawn.",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class RunnerConfig:
+    """How much is run, where, and what is kept.
+
+    Attributes:
+        num_seeds: S independent seeds, ids `first_seed … first_seed + S - 1`.
+        first_seed: Id of the first seed.
+        num_env_steps: Environment steps per seed.
+        num_evaluations: Greedy evaluations during training, evenly spaced; one more precedes
+            training (the untrained policy).
+        num_eval_episodes: Episodes per evaluation and seed.
+        num_devices: Devices to shard seeds over; None is all.
+        matmul_precision: `highest`, `tf32` or `bf16`.
+        output_dir: Parent of run directories.
+        checkpoint: Save the final state (and between chunks, so that a stop loses nothing).
+    """
+
+    num_seeds: int = 5
+    first_seed: int = 0
+    num_env_steps: int = 200_000
+    num_evaluations: int = 20
+    num_eval_episodes: int = 64
+    num_devices: int | None = None
+    matmul_precision: Literal["highest", "tf32", "bf16"] = "highest"
+    output_dir: str = "runs"
+    checkpoint: bool = True
+
+    def __post_init__(self) -> None:
+        _positive(
+            "runner", self, "num_seeds", "num_env_steps", "num_evaluations", "num_eval_episodes"
+        )
+        _require(
+            self.num_devices is None or self.num_devices > 0,
+            f"runner.num_devices is {self.num_devices}; it must be positive, or null for all.",
+        )
+        _require(self.first_seed >= 0, f"runner.first_seed is {self.first_seed}; it must be ≥ 0.")
+
+
+@dataclasses.dataclass(frozen=True)
+class LlmConfig:
+    """Where completions come from. Keys come from the environment only.
+
+    Attributes:
+        provider: `auto` (gemini where a key is set, else recorded), `gemini`, `openai`
+            (any OpenAI-compatible server) or `recorded`.
+        coder_model: Model that writes functions.
+        evaluator_model: Model that chooses and advises.
+        base_url: Server of an OpenAI-compatible provider; None is the provider's own.
+        temperature: Of the coder; the evaluator is asked at 0.
+        max_output_tokens: Per call, thinking included.
+        timeout_s: Wall clock per attempt.
+        max_attempts: Attempts per call, the first included.
+        transcripts: Directory of recorded transcripts; None is the shipped one.
+        prices: Model name to dollars per million tokens, `{input, cached, output}`; a model that
+            is not listed has an unknown price, and token caps hold.
+    """
+
+    provider: Literal["auto", "gemini", "openai", "recorded"] = "auto"
+    coder_model: str = "gemini-3.8-flash"
+    evaluator_model: str = "gemini-3.8-flash"
+    base_url: str | None = None
+    temperature: float = 0.8
+    max_output_tokens: int = 16_384
+    timeout_s: float = 120.0
+    max_attempts: int = 5
+    transcripts: str | None = None
+    prices: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _positive("llm", self, "max_output_tokens", "timeout_s", "max_attempts")
+
+
+@dataclasses.dataclass(frozen=True)
+class SynthesisConfig:
+    """The coder–evaluator loop.
+
+    Attributes:
+        num_candidates: K per round.
+        num_rounds: Rounds at most.
+        max_repairs: Repair requests per candidate.
+        evaluator: `measured+llm` (training decides, the model breaks ties and advises),
+            `measured`, or `llm` (the paper's).
+        igm: Whether credit ≥ 0 is enforced, reported or off.
+        measured_seeds: Seeds per candidate in measured evaluation.
+        measured_env_steps: Environment steps per seed in measured evaluation.
+        max_tokens: Cap on all tokens of a run.
+        max_dollars: Cap on money, for models with a known price.
+        max_calls: Cap on calls.
+        max_seconds: Cap on wall time.
+    """
+
+    num_candidates: int = 3
+    num_rounds: int = 2
+    max_repairs: int = 2
+    evaluator: Literal["measured+llm", "measured", "llm"] = "measured+llm"
+    igm: Literal["enforce", "report", "off"] = "enforce"
+    measured_seeds: int = 3
+    measured_env_steps: int = 40_000
+    max_tokens: int = 1_000_000
+    max_dollars: float = 5.0
+    max_calls: int = 200
+    max_seconds: float = 3600.0
+
+    def __post_init__(self) -> None:
+        _positive(
+            "synthesis",
+            self,
+            "num_candidates",
+            "num_rounds",
+            "measured_seeds",
+            "measured_env_steps",
+            "max_tokens",
+            "max_dollars",
+            "max_calls",
+            "max_seconds",
+        )
+        _require(
+            self.max_repairs >= 0,
+            f"synthesis.max_repairs is {self.max_repairs}; it must be ≥ 0.",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareConfig:
+    """What is compared in one job.
+
+    Attributes:
+        mixers: Mixers trained one after the other at equal configuration; differences are
+            reported against the first.
+    """
+
+    mixers: tuple[str, ...] = ("tfcaf", "qmix", "vdn", "iql")
+
+    def __post_init__(self) -> None:
+        _require(len(self.mixers) > 0, "compare.mixers is empty; name at least one mixer.")
+        _require(
+            len(set(self.mixers)) == len(self.mixers),
+            f"compare.mixers names one mixer twice: {list(self.mixers)}.",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything one job needs."""
+
+    task: TaskConfig = dataclasses.field(default_factory=TaskConfig)
+    agent: AgentConfig = dataclasses.field(default_factory=AgentConfig)
+    mixer: MixerConfig = dataclasses.field(default_factory=MixerConfig)
+    learner: LearnerConfig = dataclasses.field(default_factory=LearnerConfig)
+    runner: RunnerConfig = dataclasses.field(default_factory=RunnerConfig)
+    llm: LlmConfig = dataclasses.field(default_factory=LlmConfig)
+    synthesis: SynthesisConfig = dataclasses.field(default_factory=SynthesisConfig)
+    compare: CompareConfig = dataclasses.field(default_factory=CompareConfig)
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """Whole numbers that follow from a config and an episode length; nothing is rounded.
+
+    Attributes:
+        window_length: T slots per window.
+        steps_per_iteration: Environment steps of one iteration, `num_envs * (T - 1)`.
+        num_iterations: Iterations in the run.
+        iterations_per_chunk: Iterations between two evaluations.
+        first_update: Iteration index of the first gradient step.
+    """
+
+    window_length: int
+    steps_per_iteration: int
+    num_iterations: int
+    iterations_per_chunk: int
+    first_update: int
+
+
+def make_schedule(learner: LearnerConfig, runner: RunnerConfig, episode_length: int) -> Schedule:
+    """Turn step budgets into iterations.
+
+    Environment steps are counted as `num_envs * (window_length - 1)` per iteration: exact where
+    every episode has full length.
+
+    Raises:
+        UserError: The budget does not divide, or a window cannot hold an episode; says what would
+            fit.
+    """
+    window = learner.window_length or episode_length + 1
+    _require(
+        window >= episode_length + 1,
+        f"learner.window_length is {window}, but an episode of this task has up to "
+        f"{episode_length} steps and needs {episode_length + 1} slots.",
+    )
+    steps = learner.num_envs * (window - 1)
+    unit = steps * runner.num_evaluations
+    lower = runner.num_env_steps // unit * unit
+    fits = f"{lower:,} or {lower + unit:,}" if lower else f"{unit:,}"
+    _require(
+        runner.num_env_steps % unit == 0,
+        f"runner.num_env_steps is {runner.num_env_steps:,}, not a multiple of {unit:,} = "
+        f"{learner.num_envs} envs × {window - 1} steps × {runner.num_evaluations} evaluations. "
+        f"{fits} would fit; or change runner.num_evaluations.",
+    )
+    num_iterations = runner.num_env_steps // steps
+    needed = max(
+        math.ceil(learner.learning_starts / steps), math.ceil(learner.batch_size / learner.num_envs)
+    )
+    _require(
+        needed <= num_iterations,
+        f"learning would start after {needed * steps:,} environment steps "
+        f"(learner.learning_starts = {learner.learning_starts:,}), but the run ends at "
+        f"{runner.num_env_steps:,}: nothing would be learned. Lower learner.learning_starts or "
+        "raise runner.num_env_steps.",
+    )
+    return Schedule(
+        window_length=window,
+        steps_per_iteration=steps,
+        num_iterations=num_iterations,
+        iterations_per_chunk=num_iterations // runner.num_evaluations,
+        first_update=max(needed - 1, 0),
+    )
+
+
+def config_from_mapping(values: Mapping[str, Any]) -> Config:
+    """Build a `Config` from nested plain values, as Hydra composes them.
+
+    Raises:
+        UserError: An unknown key (with the closest valid ones), a wrong type or an impossible value.
+    """
+    return _build(Config, values, path="")
+
+
+def config_to_mapping(config: Config) -> dict[str, Any]:
+    """The inverse of `config_from_mapping`: nested dicts, lists and scalars."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {str(key): plain(item) for key, item in value.items()}
+        return [plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+    return plain(dataclasses.asdict(config))
+
+
+def _build(kind: type, values: Mapping[str, Any], path: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    for key in values:
+        if key not in hints:
+            where = f"{path}.{key}" if path else str(key)
+            raise unknown_name(
+                "config key", where, [f"{path}.{name}" if path else name for name in hints]
+            )
+    return kind(
+        **{
+            key: _convert(hints[key], value, f"{path}.{key}" if path else key)
+            for key, value in values.items()
+        }
+    )
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        _require(isinstance(value, Mapping), f"{path} is {value!r}; it must be a group of keys.")
+        return _build(hint, value, path)
+    if origin is Literal:
+        if value not in args:
+            raise unknown_name(f"value of {path}", str(value), [str(item) for item in args])
+        return value
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        (inner,) = [item for item in args if item is not type(None)]
+        return _convert(inner, value, path)
+    if origin is dict:
+        _require(isinstance(value, Mapping), f"{path} is {value!r}; it must be a mapping.")
+        return {str(key): item for key, item in value.items()}
+    if origin is tuple:
+        _require(
+            isinstance(value, list | tuple),
+            f"{path} is {value!r}; it must be a list such as [a,b].",
+        )
+        return tuple(_convert(args[0], item, f"{path}[{i}]") for i, item in enumerate(value))
+    return _convert_scalar(hint, value, path)
+
+
+def _convert_scalar(hint: type, value: Any, path: str) -> Any:
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        _require(math.isfinite(value), f"{path} is {value}; it must be finite.")
+        return float(value)
+    if hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)  # 1e6 is how people write a million
+    if hint is int and isinstance(value, bool):
+        raise UserError(f"{path} is {value}; it must be an integer.")
+    if isinstance(value, hint):
+        return value
+    raise UserError(f"{path} is {value!r}; it must be of type {hint.__name__}.")

@@ -1,0 +1,71 @@
+"""`TaskSpec`: what is to be solved, and an executable description of the state it is solved in."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from qllm_jax.envs.team import TeamEnv
+from qllm_jax.types import EnvState
+
+
+@dataclasses.dataclass(frozen=True)
+class StateField:
+    """One contiguous slice of the global state, with a function that recomputes it.
+
+    Attributes:
+        name: Such as `agent_0.velocity`; unique within a layout.
+        start: First index, inclusive.
+        stop: Last index, exclusive.
+        unit: Such as "world units", "0/1", "action id".
+        low: Smallest value that occurs; -inf where unbounded.
+        high: Largest value that occurs.
+        description: One clause for the coder's table.
+        from_env_state: `env_state -> [stop - start]`, from the environment's own state rather than
+            from the observation, so that a test can compare the two.
+    """
+
+    name: str
+    start: int
+    stop: int
+    unit: str
+    low: float
+    high: float
+    description: str
+    from_env_state: Callable[[EnvState], jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskSpec:
+    """A task: its environment, its state layout, and what is known about it.
+
+    Attributes:
+        name: Task id such as "mpe/simple_spread"; also the prompt text's and config's path.
+        env: The stacked environment.
+        layout: Fields that tile `0..D` exactly, in order.
+        agent_names: Names of the N controlled agents, in stacking order.
+        action_names: Names of the A actions.
+        interchangeable: Groups of agent indices that may be relabelled, such as `((0, 1, 2),)`.
+        relabel_state: `(state [D], permutation [N]) -> state [D]` as seen after relabelling
+            agents (new agent i is old agent `permutation[i]`); None where unknown.
+        edge_states: Rare states worth testing, name to `[K, D]` float32.
+        score: What is reported: "return", "win rate", ….
+        landmarks: Known scores by name, such as `{"random": -75.0}`, measured, higher is better.
+        env_kwargs: What the environment was built with.
+        render: `env_state -> [H, W, 3]` uint8 image on the host; None where there is none.
+    """
+
+    name: str
+    env: TeamEnv
+    layout: tuple[StateField, ...]
+    agent_names: tuple[str, ...]
+    action_names: tuple[str, ...]
+    interchangeable: tuple[tuple[int, ...], ...] = ()
+    relabel_state: Callable[[jax.Array, np.ndarray], jax.Array] | None = None
+    edge_states: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    score: str = "return"
+    landmarks: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    env_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    render: Callable[[EnvState], np.ndarray] | None = None
