@@ -423,7 +423,8 @@ def config_from_mapping(values: Mapping[str, Any]) -> Config:
     """Build a `Config` from nested plain values, as Hydra composes them.
 
     Raises:
-        UserError: An unknown key (with the closest valid ones), a wrong type or an impossible value.
+        UserError: An unknown key (with the closest valid ones), a wrong type or an
+            impossible value.
     """
     return _build(Config, values, path="")
 
