@@ -1,4 +1,4 @@
-"""Where the files that are not code live: beside the package in a checkout, inside it in a wheel."""
+"""Where files that are not code live: beside the package in a checkout, inside it in a wheel."""
 
 from pathlib import Path
 
