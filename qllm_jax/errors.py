@@ -4,6 +4,9 @@ import difflib
 from collections.abc import Iterable
 
 
+_MOST_LISTED = 30
+
+
 class UserError(ValueError):
     """A mistake that a person can fix; the CLI prints it without a traceback and exits 2."""
 
@@ -16,7 +19,7 @@ def closest_names(name: str, valid: Iterable[str], count: int = 3) -> list[str]:
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UserError:
-    """An error for a name that is in no registry: it names the closest ones and all of them.
+    """An error for a name that is in no registry: it names the closest ones, and all of a short list.
 
     Args:
         kind: What the name stands for, such as "task", "mixer" or "config key".
@@ -26,4 +29,5 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UserError:
     pool = sorted(set(valid))
     near = closest_names(name, pool)
     hint = f"Did you mean {' or '.join(repr(item) for item in near)}? " if near else ""
-    return UserError(f"unknown {kind} {name!r}. {hint}Known: {', '.join(pool)}.")
+    known = f"Known: {', '.join(pool)}." if len(pool) <= _MOST_LISTED else f"{len(pool)} are known."
+    return UserError(f"unknown {kind} {name!r}. {hint}{known}")
