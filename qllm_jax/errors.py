@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Iterable
 
-
 _MOST_LISTED = 30
 
 
@@ -19,7 +18,7 @@ def closest_names(name: str, valid: Iterable[str], count: int = 3) -> list[str]:
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UserError:
-    """An error for a name that is in no registry: it names the closest ones, and all of a short list.
+    """An error for a name in no registry; says the closest ones, and all of a short list.
 
     Args:
         kind: What the name stands for, such as "task", "mixer" or "config key".

@@ -1,0 +1,68 @@
+"""Imports point down, as the map draws them; the design half never reaches into the run half."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "qllm_jax"
+
+# Who may import whom, besides itself and the base modules that anyone may import.
+ALLOWED = {
+    "envs": set(),
+    "learning": set(),
+    "llm": set(),
+    "results": set(),
+    "tfcaf": set(),
+    "tasks": {"envs"},
+    "networks": {"tfcaf", "envs"},
+    "verify": {"tfcaf", "tasks"},
+    "training": {"envs", "networks", "learning", "tasks"},
+    "synthesis": {"llm", "verify", "tfcaf", "tasks", "training", "networks"},
+    "pipeline": {
+        "synthesis", "training", "results", "tasks", "tfcaf", "networks", "llm", "verify", "config",
+    },
+    "__init__": {"pipeline"},
+}  # fmt: skip
+BASE = {"types", "config", "errors", "paths"}
+
+
+def _imports(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("qllm_jax.")}
+
+
+@pytest.mark.parametrize("part", sorted(ALLOWED))
+def test_part_imports_only_what_lies_below_it(part):
+    root = PACKAGE / part
+    files = list(root.rglob("*.py")) if root.is_dir() else [PACKAGE / f"{part}.py"]
+    assert files, f"{part} has no modules"
+    for path in files:
+        if path.exists():
+            extra = _imports(path) - ALLOWED[part] - BASE - {part}
+            assert not extra, f"{path.relative_to(PACKAGE)} imports {sorted(extra)}"
+
+
+def test_base_modules_import_no_part():
+    for name in BASE:
+        assert _imports(PACKAGE / f"{name}.py") <= BASE
+
+
+def test_no_module_evaluates_text_outside_the_loader_of_emitted_source():
+    """`exec`, `eval` and `compile` may only see source that our own emitter wrote."""
+    users = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in {"exec", "eval", "compile", "__import__"}
+            ):
+                users.add(str(path.relative_to(PACKAGE)))
+    assert users <= {"tfcaf/load.py"}, users
