@@ -1,0 +1,202 @@
+"""`qllm-jax COMMAND …`: parses arguments, sets JAX's process up, calls the pipeline.
+
+Exit codes: 0 it holds or it is done, 1 refused or failed (the reason on stderr), 2 misuse,
+130 interrupted. JAX is imported by the commands only, after `configure_runtime`.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from qllm_jax.errors import UserError
+from qllm_jax.runtime import configure_runtime
+
+_OVERRIDES_HELP = "such as task=matrix/climbing mixer=vdn learner.lr=1e-3 runner.num_seeds=16"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; a person's mistake never shows a traceback."""
+    args = _parser().parse_args(argv)
+    configure_runtime()
+    try:
+        return args.command(args)
+    except UserError as error:
+        print(f"qllm-jax: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("qllm-jax: interrupted; what was measured so far is kept.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="qllm-jax",
+        description="LLM-written credit assignment for cooperative multi-agent RL, compiled.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def job(name: str, command, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=_OVERRIDES_HELP)
+        sub.set_defaults(command=command)
+        return sub
+
+    job("run", _run, "The main job: write a TFCAF, train it beside the other mixers, report.")
+    job("generate", _generate, "Write, verify and evaluate a TFCAF for a task.")
+    job("train", _train, "Train one mixer over many seeds.")
+    job("compare", _compare, "Train several mixers at equal configuration and report.")
+
+    tasks = commands.add_parser("tasks", help="List the tasks, or show what a coder is told.")
+    tasks.add_argument("action", nargs="?", choices=["list", "show"], default="list")
+    tasks.add_argument("name", nargs="?", help="Task id, for `show`.")
+    tasks.set_defaults(command=_tasks)
+
+    translate = commands.add_parser("translate", help="Translate a TFCAF to jnp; never runs it.")
+    translate.add_argument("file", help="Chat response or bare source; - is standard input.")
+    translate.add_argument("--agents", type=_positive_int, required=True, metavar="N")
+    translate.add_argument("--state", type=_positive_int, required=True, metavar="D")
+    translate.add_argument("-o", "--output", type=Path, help="Write the jnp source here.")
+    translate.set_defaults(command=_translate)
+
+    verify = commands.add_parser("verify", help="Translate and verify a TFCAF.")
+    verify.add_argument("file", help="Chat response or bare source; - is standard input.")
+    verify.add_argument("--task", help="Task whose states and layout to verify on.")
+    verify.add_argument("--agents", type=_positive_int, metavar="N")
+    verify.add_argument("--state", type=_positive_int, metavar="D")
+    verify.add_argument("--igm", choices=["enforce", "report", "off"], default="report")
+    verify.set_defaults(command=_verify)
+
+    report = commands.add_parser("report", help="Write the report of finished runs again.")
+    report.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR")
+    report.add_argument("-o", "--output", type=Path, default=Path("report.html"))
+    report.set_defaults(command=_report)
+    return parser
+
+
+def _positive_int(text: str) -> int:
+    value = int(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{value} is not a positive number")
+    return value
+
+
+def _run(args: argparse.Namespace) -> int:
+    from qllm_jax import pipeline
+    from qllm_jax.compose import compose_config
+
+    return pipeline.run(compose_config(args.overrides)).exit_code
+
+
+def _generate(args: argparse.Namespace) -> int:
+    from qllm_jax import pipeline
+    from qllm_jax.compose import compose_config
+
+    return pipeline.generate(compose_config(args.overrides)).exit_code
+
+
+def _train(args: argparse.Namespace) -> int:
+    from qllm_jax import pipeline
+    from qllm_jax.compose import compose_config
+
+    return pipeline.train_job(compose_config(args.overrides)).exit_code
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from qllm_jax import pipeline
+    from qllm_jax.compose import compose_config
+
+    return pipeline.compare(compose_config(args.overrides)).exit_code
+
+
+def _report(args: argparse.Namespace) -> int:
+    from qllm_jax import pipeline
+
+    path = pipeline.report(args.runs, args.output)
+    print(path)
+    return 0
+
+
+def _tasks(args: argparse.Namespace) -> int:
+    from qllm_jax.tasks import get_task, task_prompt, tasks_table
+
+    if args.action == "show":
+        if args.name is None:
+            raise UserError("name the task: qllm-jax tasks show mpe/simple_spread.")
+        print(task_prompt(get_task(args.name)))
+        return 0
+    rows = tasks_table()
+    widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)))
+    return 0
+
+
+def _translate(args: argparse.Namespace) -> int:
+    from qllm_jax.tfcaf import TranslationError, translate
+
+    try:
+        translation = translate(_read(args.file), num_agents=args.agents, state_dim=args.state)
+    except TranslationError as error:
+        print(f"refused {error}", file=sys.stderr)
+        return 1
+    for note in translation.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if args.output is None:
+        sys.stdout.write(translation.source)
+    else:
+        _write(args.output, translation.source)
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from qllm_jax.tfcaf import TranslationError, translate
+    from qllm_jax.verify import format_report, verify
+
+    if args.task is not None:
+        from qllm_jax.tasks import get_task
+
+        env = get_task(args.task).env
+        for given, is_now, flag in (
+            (args.agents, env.num_agents, "--agents"),
+            (args.state, env.state_dim, "--state"),
+        ):
+            if given is not None and given != is_now:
+                raise UserError(f"{flag} is {given}, but {args.task} has {is_now}; leave it out.")
+        num_agents, state_dim = env.num_agents, env.state_dim
+    elif args.agents is None or args.state is None:
+        raise UserError("say what it is for: --task NAME, or both --agents N and --state D.")
+    else:
+        num_agents, state_dim = args.agents, args.state
+    try:
+        translation = translate(_read(args.file), num_agents=num_agents, state_dim=state_dim)
+    except TranslationError as error:
+        print(f"refused {error}", file=sys.stderr)
+        return 1
+    outcome = verify(translation, igm=args.igm, task=args.task)
+    print(format_report(outcome))
+    if not outcome.passed:
+        print(f"failed:\n{outcome.feedback()}", file=sys.stderr)
+    return 0 if outcome.passed else 1
+
+
+def _read(name: str) -> str:
+    try:
+        if name == "-":
+            return sys.stdin.read()
+        return Path(name).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{name} could not be read: {error}.") from None
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise UserError(f"{path} could not be written: {error}.") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
