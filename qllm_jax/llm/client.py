@@ -73,7 +73,10 @@ class LlmError(RuntimeError):
 class Client(Protocol):
     """A provider."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Provider id such as "gemini"; part of a transcript's address."""
+        ...
 
     def complete(self, request: Request) -> Completion:
         """Answer one request; blocking, thread-safe; raises `LlmError`."""

@@ -1,0 +1,178 @@
+"""Transcripts: one request and its completion in one JSON file, addressed by what was asked.
+
+What the machine measured differs in the last digits from one machine to the next, and a
+verifier's wording changes from one version to the next. Such text stands in a prompt between
+`<observed>` and `</observed>`, and the *question* that addresses a transcript has each such
+block replaced by a placeholder. So a recorded answer is found again wherever it answers the same
+question: same task text, same instructions, same parent function, same candidates to judge.
+Whoever records answers for replay must therefore write them so that they hold whatever the
+observed blocks say.
+
+A file is named `<question>-<answer>.json`: `question` hashes purpose, messages, sample index and
+schema; `answer` hashes provider, model and settings, so that two models' answers to one question
+lie side by side.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from qllm_jax.errors import UserError
+from qllm_jax.llm.client import Completion, Message, Request, Usage
+
+_OBSERVED = re.compile(r"<observed>.*?</observed>", re.DOTALL)
+_TAG = re.compile(r"<(/?)observed>", re.IGNORECASE)
+
+
+def observed(text: str) -> str:
+    """Mark text that depends on this machine's measurements."""
+    return f"<observed>\n{without_tags(text).strip()}\n</observed>"
+
+
+def without_tags(text: str) -> str:
+    """Text from outside, such as a model's answer, that can no longer open or close a block."""
+    return _TAG.sub(r"(\1observed)", text)
+
+
+def canonical_text(text: str) -> str:
+    """The part of a message that addresses a transcript."""
+    return _OBSERVED.sub("<observed/>", text)
+
+
+def question_key(request: Request) -> str:
+    """16 hex digits that say what was asked: purpose, messages, sample index, schema."""
+    return _digest(
+        {
+            "purpose": request.purpose,
+            "messages": [
+                [message.role, canonical_text(message.text)] for message in request.messages
+            ],
+            "sample": request.sample,
+            "json_schema": request.json_schema,
+        }
+    )
+
+
+def answer_key(provider: str, request: Request) -> str:
+    """16 hex digits that say who was asked, and how: provider, model, settings."""
+    return _digest(
+        {
+            "provider": provider,
+            "model": request.model,
+            "temperature": request.temperature,
+            "max_output_tokens": request.max_output_tokens,
+        }
+    )
+
+
+def _digest(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclasses.dataclass(frozen=True)
+class Transcript:
+    """A request, what answered it, and who that was.
+
+    Attributes:
+        provider: "gemini", "openai", ….
+        source: Who wrote the completion, in words.
+        request: As sent.
+        completion: As received.
+    """
+
+    provider: str
+    source: str
+    request: Request
+    completion: Completion
+
+    @property
+    def file_name(self) -> str:
+        """Its content address."""
+        question, answer = question_key(self.request), answer_key(self.provider, self.request)
+        return f"{question}-{answer}.json"
+
+
+def write_transcript(directory: Path, transcript: Transcript) -> Path:
+    """Write one file, atomically; an equal address is overwritten.
+
+    Raises:
+        UserError: The directory cannot be written.
+    """
+    path = directory / transcript.file_name
+    content = {
+        "provider": transcript.provider,
+        "source": transcript.source,
+        "request": _request_to_json(transcript.request),
+        "completion": completion_to_json(transcript.completion),
+    }
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"cannot write the transcript {path}: {error.strerror}. Free space there or choose "
+            "another directory; completions already paid for are in the journal."
+        ) from error
+    return path
+
+
+def read_transcript(path: Path) -> Transcript:
+    """Read one file.
+
+    Raises:
+        UserError: It is not a transcript.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        request = content["request"]
+        return Transcript(
+            provider=content["provider"],
+            source=content["source"],
+            request=Request(
+                purpose=request["purpose"],
+                model=request["model"],
+                messages=tuple(
+                    Message(item["role"], _joined(item["text"])) for item in request["messages"]
+                ),
+                temperature=request["temperature"],
+                max_output_tokens=request["max_output_tokens"],
+                sample=request["sample"],
+                json_schema=request["json_schema"],
+            ),
+            completion=completion_from_json(content["completion"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is not a readable transcript ({type(error).__name__}: {error}). "
+            "Delete it and record that request again."
+        ) from error
+
+
+def completion_to_json(completion: Completion) -> dict[str, Any]:
+    """Plain values; text as a list of lines, which a person can read and a diff can show."""
+    return {**dataclasses.asdict(completion), "text": completion.text.split("\n")}
+
+
+def completion_from_json(content: dict[str, Any]) -> Completion:
+    """The inverse of `completion_to_json`."""
+    return Completion(
+        **{**content, "text": _joined(content["text"]), "usage": Usage(**content["usage"])}
+    )
+
+
+def _request_to_json(request: Request) -> dict[str, Any]:
+    messages = [
+        {"role": message.role, "text": message.text.split("\n")} for message in request.messages
+    ]
+    return {**dataclasses.asdict(request), "messages": messages}
+
+
+def _joined(text: str | list[str]) -> str:
+    return text if isinstance(text, str) else "\n".join(text)
