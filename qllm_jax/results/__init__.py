@@ -1,1 +1,71 @@
-"""(see the modules)."""
+"""Run directories, statistics over seeds, the terminal's display and the report.
+
+`RunStore` writes a run directory while the run goes on, `RunResult` reads it, `comparison_rows`
+turns several into numbers with intervals, and `comparison_table`, `Console` and `write_report`
+show the same numbers in Markdown, in a terminal and in a self-contained HTML file.
+"""
+
+from qllm_jax.results.compare import (
+    ComparisonRow,
+    comparison_rows,
+    comparison_table,
+    reference_threshold,
+    to_markdown,
+)
+from qllm_jax.results.console import Console
+from qllm_jax.results.findings import headline
+from qllm_jax.results.report_data import (
+    CandidateRow,
+    CheckRow,
+    CostRow,
+    EpisodeFigure,
+    ReportData,
+    RunSummary,
+    TfcafSummary,
+)
+from qllm_jax.results.statistics import (
+    Interval,
+    bootstrap_interval,
+    curve_interval,
+    difference_interval,
+    final_scores,
+    iqm,
+    paired_interval,
+    probability_of_improvement,
+    steps_to_threshold,
+)
+from qllm_jax.results.store import RunResult, RunStore, find_runs, run_parent
+from qllm_jax.results.synthesis_table import synthesis_table
+from qllm_jax.results.table import Table
+
+__all__ = [
+    "CandidateRow",
+    "CheckRow",
+    "ComparisonRow",
+    "Console",
+    "CostRow",
+    "EpisodeFigure",
+    "Interval",
+    "ReportData",
+    "RunResult",
+    "RunStore",
+    "RunSummary",
+    "Table",
+    "TfcafSummary",
+    "bootstrap_interval",
+    "comparison_rows",
+    "comparison_table",
+    "curve_interval",
+    "difference_interval",
+    "final_scores",
+    "find_runs",
+    "headline",
+    "iqm",
+    "paired_interval",
+    "probability_of_improvement",
+    "reference_threshold",
+    "run_parent",
+    "steps_to_threshold",
+    "synthesis_table",
+    "to_markdown",
+]

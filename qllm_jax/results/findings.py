@@ -1,0 +1,86 @@
+"""The one honest sentence: what the statistics say, and no more."""
+
+from collections.abc import Sequence
+
+from qllm_jax.results.compare import ComparisonRow, untrained_overall
+from qllm_jax.results.statistics import Interval
+from qllm_jax.results.table import format_interval
+
+
+def separated(interval: Interval | None) -> int:
+    """+1 or -1 where a difference's interval lies above or below 0, else 0."""
+    if interval is None:
+        return 0
+    return int(interval.low > 0) - int(interval.high < 0)
+
+
+def headline(rows: Sequence[ComparisonRow], task: str, score: str = "return") -> str:
+    """What was found, in at most four sentences.
+
+    "Above" and "below" are said only where the 95 % interval of the difference excludes 0.
+    """
+    trained = [row for row in rows if row.trained and row.num_seeds > 0]
+    if not trained:
+        return f"Nothing has been evaluated after training on {task} yet."
+    first, *others = trained
+    seeds = f"{first.num_seeds} seed{'s' if first.num_seeds != 1 else ''}"
+    text = (
+        f"On {task}, {first.name} ends at an IQM {score} of {format_interval(first.final)} over "
+        f"{seeds} and {first.num_env_steps:,} environment steps per seed."
+    )
+    sentences = [text, _comparison_sentence(first, others), _learning_sentence(trained)]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _listed(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def _comparison_sentence(first: ComparisonRow, others: Sequence[ComparisonRow]) -> str:
+    """Rows hold `other - first`; the sentence turns it round."""
+    groups: dict[int, list[str]] = {1: [], -1: [], 0: []}
+    for row in others:
+        if row.difference is None:
+            continue
+        ours = Interval(-row.difference.point, -row.difference.high, -row.difference.low)
+        shown = f"{row.name} ({format_interval(ours, sign=True)})"
+        groups[separated(ours)].append(shown)
+    parts = []
+    if groups[1]:
+        parts.append(f"is above {_listed(groups[1])}")
+    if groups[-1]:
+        parts.append(f"is below {_listed(groups[-1])}")
+    if groups[0]:
+        parts.append(f"cannot be told apart from {_listed(groups[0])}")
+    if not parts:
+        return ""
+    sentence = (
+        "; it ".join(parts) if len(parts) == 1 else ", ".join(parts[:-1]) + ", and " + (parts[-1])
+    )
+    return f"It {sentence} (difference of IQMs, 95 % interval)."
+
+
+def _learning_sentence(trained: Sequence[ComparisonRow]) -> str:
+    """Which mixers end above the untrained policy, intervals apart."""
+    untrained = untrained_overall(trained)
+    if untrained is None:
+        return ""
+    level = format_interval(untrained)
+    measurable = [row for row in trained if row.untrained is not None]
+    if any(row.num_seeds < 2 for row in measurable):
+        return f"The untrained policy scores {level}."
+    above = [
+        row.name
+        for row in measurable
+        if row.untrained is not None and row.final.low > row.untrained.high
+    ]
+    if len(above) == len(measurable):
+        which = "It ends" if len(above) == 1 else "All end"
+        return f"{which} above the untrained policy ({level}), intervals apart."
+    if not above:
+        return f"None ends above the untrained policy ({level}) with intervals apart."
+    missing = [row.name for row in measurable if row.name not in above]
+    return (
+        f"Above the untrained policy ({level}) with intervals apart: {_listed(above)}; "
+        f"not {_listed(missing)}."
+    )
