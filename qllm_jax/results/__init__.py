@@ -13,7 +13,9 @@ from qllm_jax.results.compare import (
     to_markdown,
 )
 from qllm_jax.results.console import Console
+from qllm_jax.results.figures import credit_figure, curves_figure, overview_figure
 from qllm_jax.results.findings import headline
+from qllm_jax.results.report import write_report
 from qllm_jax.results.report_data import (
     CandidateRow,
     CheckRow,
@@ -35,10 +37,16 @@ from qllm_jax.results.statistics import (
     steps_to_threshold,
 )
 from qllm_jax.results.store import RunResult, RunStore, find_runs, run_parent
+from qllm_jax.results.style import save_figure_png
 from qllm_jax.results.synthesis_table import synthesis_table
 from qllm_jax.results.table import Table
 
 __all__ = [
+    "save_figure_png",
+    "write_report",
+    "overview_figure",
+    "curves_figure",
+    "credit_figure",
     "CandidateRow",
     "CheckRow",
     "ComparisonRow",

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -206,7 +206,7 @@ def comparison_table(
     *,
     title: str = "",
     score: str = "return",
-    landmarks: dict[str, float] | None = None,
+    landmarks: Mapping[str, float] | None = None,
     threshold: float | None = None,
 ) -> Table:
     """The final table, as the terminal, the report and the README show it.
@@ -290,8 +290,8 @@ def table_notes(rows: Sequence[ComparisonRow], score: str, threshold: float | No
     ]
     if threshold is not None:
         notes.append(
-            f"Threshold: {format_number(threshold, 1)}, {THRESHOLD_FRACTION:.0%} of the way from "
-            "the untrained level to the best final IQM; median over seeds, in brackets how many "
+            f"Threshold: {format_number(threshold, 1)}, {100 * THRESHOLD_FRACTION:.0f} % of the way "
+            "from the untrained level to the best final IQM; median over seeds, in brackets how many "
             "seeds reach it."
         )
     fewest = min((row.num_seeds for row in rows), default=0)
