@@ -28,6 +28,8 @@ class TeamEnv:
             observations, so that replay need not store it; None where it is not.
         all_actions_available: True where every action is always legal, so that replay need not
             store availability.
+        fixed_length: True where no episode ends before `episode_length`, so that a window of one
+            episode needs no reset inside; False is always right.
     """
 
     name: str
@@ -40,3 +42,4 @@ class TeamEnv:
     step: Callable[[jax.Array, EnvState, jax.Array], tuple[EnvState, TimeStep]]
     state_from_obs: Callable[[jax.Array], jax.Array] | None = None
     all_actions_available: bool = False
+    fixed_length: bool = False

@@ -1,1 +1,49 @@
-"""(see the modules)."""
+"""Pure maths of value learning: no networks, no environments, no state but what is passed in."""
+
+from qllm_jax.learning.exploration import epsilon_greedy_actions, greedy_actions, linear_epsilon
+from qllm_jax.learning.loss import LossMetrics, NetworkParams, td_loss
+from qllm_jax.learning.standardise import (
+    RunningMoments,
+    init_moments,
+    standardise,
+    update_moments,
+)
+from qllm_jax.learning.targets import (
+    acting_mask,
+    double_q_values,
+    lambda_returns,
+    one_step_targets,
+    take_actions,
+)
+from qllm_jax.learning.update import (
+    all_finite,
+    apply_gradients,
+    linear_decay,
+    make_optimizer,
+    update_target,
+    where_tree,
+)
+
+__all__ = [
+    "LossMetrics",
+    "NetworkParams",
+    "RunningMoments",
+    "acting_mask",
+    "all_finite",
+    "apply_gradients",
+    "double_q_values",
+    "epsilon_greedy_actions",
+    "greedy_actions",
+    "init_moments",
+    "lambda_returns",
+    "linear_decay",
+    "linear_epsilon",
+    "make_optimizer",
+    "one_step_targets",
+    "standardise",
+    "take_actions",
+    "td_loss",
+    "update_moments",
+    "update_target",
+    "where_tree",
+]

@@ -1,1 +1,47 @@
-"""(see the modules)."""
+"""Compiled training: environment, agents, replay, mixer, update and evaluation in one program.
+
+    from qllm_jax.training import run_training, record_episode
+
+    output = run_training(spec, mixer, config, on_chunk=print, checkpoint_dir=path)
+    output.metrics["return"]                       # [R, E] greedy team return
+    output.metrics["env_steps"]                    # [E] environment steps per run
+    trace = record_episode(spec, mixer, config, output.run_params(0), jax.random.key(0))
+    trace.credits                                  # [L, N] ∂q_tot/∂q_i along a greedy episode
+
+A *run* is a seed id with its traced settings. Plain training has one run per seed:
+
+    runs_for_seeds(config, mixer_scale(config.mixer.scale, num_agents, artifact_scale))
+
+A tournament has K · S, candidate-major, for a mixer made with K functions:
+
+    mixer = make_mixer(config.mixer, num_agents, state_dim, tfcafs=functions)
+    output = run_training(spec, mixer, config, runs=runs_for_tournament(config, K, scale))
+    output.metrics["return"].reshape(K, S, E)
+"""
+
+from qllm_jax.learning import NetworkParams
+from qllm_jax.training.episode import EpisodeTrace, record_episode
+from qllm_jax.training.runner import ChunkReport, TrainingOutput, run_training
+from qllm_jax.training.runs import (
+    Hyper,
+    Runs,
+    make_hyper,
+    mixer_scale,
+    runs_for_seeds,
+    runs_for_tournament,
+)
+
+__all__ = [
+    "ChunkReport",
+    "EpisodeTrace",
+    "Hyper",
+    "NetworkParams",
+    "Runs",
+    "TrainingOutput",
+    "make_hyper",
+    "mixer_scale",
+    "record_episode",
+    "run_training",
+    "runs_for_seeds",
+    "runs_for_tournament",
+]

@@ -1,0 +1,98 @@
+"""The loss of a batch of windows; apply-functions are arguments."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from qllm_jax.learning.targets import (
+    acting_mask,
+    double_q_values,
+    lambda_returns,
+    take_actions,
+)
+from qllm_jax.types import Params, Window
+
+AgentApply = Callable[[Params, jax.Array, jax.Array], jax.Array]
+MixerApply = Callable[[Params, jax.Array, jax.Array], jax.Array]
+
+
+@struct.dataclass
+class NetworkParams:
+    """Everything that is trained; the mixer's part is `{}` where it learns nothing."""
+
+    agent: Params
+    mixer: Params
+
+
+@struct.dataclass
+class LossMetrics:
+    """Means over the batch's transitions."""
+
+    loss: jax.Array  # []
+    td_error: jax.Array  # [] mean |δ|
+    q_tot: jax.Array  # [] mean value that was regressed
+
+
+def td_loss(
+    params: NetworkParams,
+    target_params: NetworkParams,
+    window: Window,
+    agent_apply: AgentApply,
+    mixer_apply: MixerApply,
+    *,
+    discount: jax.Array,
+    td_lambda: jax.Array,
+    double_q: bool,
+) -> tuple[jax.Array, LossMetrics]:
+    """Mean squared TD error of mixed values.
+
+    L = mean_{t acts} (f(q_t(a_t), s_t) − G_t)², where G_t bootstraps from
+    f'(q'_{t+1}(argmax_a q_{t+1}(a)), s_{t+1}); primes are the target networks.
+
+    "QMIX: Monotonic Value Function Factorisation for Deep Multi-Agent Reinforcement Learning",
+    https://arxiv.org/abs/1803.11485, eq. 6.
+
+    Args:
+        params: Online networks.
+        target_params: Target networks.
+        window: `[T, B, ...]`, with the reward as the loss should see it.
+        agent_apply: `(params, obs [T, B, N, O], reset [T, B]) -> q_values [T, B, N, A]`.
+        mixer_apply: `(params, agent_qs [N], state [D]) -> values [M]`.
+        discount: `[]` γ.
+        td_lambda: `[]` λ of the return.
+        double_q: Let the online network choose the bootstrap action.
+
+    Returns:
+        The loss `[]` and `LossMetrics`.
+    """
+    window.check()
+    mix = jax.vmap(jax.vmap(mixer_apply, in_axes=(None, 0, 0)), in_axes=(None, 0, 0))
+    online_q = agent_apply(params.agent, window.obs, window.reset)
+    target_q = agent_apply(target_params.agent, window.obs, window.reset)
+    next_qs = double_q_values(
+        online_q[1:] if double_q else target_q[1:], target_q[1:], window.avail_actions[1:]
+    )
+    values_tp1 = mix(target_params.mixer, next_qs, window.state[1:])
+    targets = jax.vmap(lambda_returns, in_axes=(1, 1, 1, 1, None, None), out_axes=1)(
+        window.reward[:-1],
+        values_tp1,
+        window.terminated[:-1],
+        window.truncated[:-1],
+        discount,
+        td_lambda,
+    )
+    values = mix(params.mixer, take_actions(online_q[:-1], window.actions[:-1]), window.state[:-1])
+    mask = jax.vmap(acting_mask, in_axes=1, out_axes=1)(window.last)
+    weight = mask[..., None].astype(values.dtype)
+    count = jnp.maximum(jnp.sum(weight) * values.shape[-1], 1.0)
+    # Where nobody acts the target may be anything: it must not reach the sum, not even as 0 · NaN.
+    error = jnp.where(mask[..., None], values - targets, 0.0)
+    loss = jnp.sum(error**2) / count
+    metrics = LossMetrics(
+        loss=loss,
+        td_error=jnp.sum(jnp.abs(error)) / count,
+        q_tot=jnp.sum(values * weight) / count,
+    )
+    return loss, jax.lax.stop_gradient(metrics)

@@ -1,0 +1,146 @@
+"""The agents' shared recurrent Q-network, as a frozen bundle of pure functions."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from qllm_jax.config import AgentConfig
+from qllm_jax.networks.recurrent import gru_sequence, gru_step
+from qllm_jax.types import Params
+
+
+@dataclasses.dataclass(frozen=True)
+class Agent:
+    """One network for all N agents, in two views with the same parameters.
+
+    Attributes:
+        init: `key -> params`; the key is consumed. Orthogonal initialisation is a QR
+            decomposition, which can hang in a vmapped program on the CPU: call it seed by seed.
+        apply: `(params, obs [T, B, N, ...], reset [T, B]) -> q_values [T, B, N, A]`, from a zero
+            hidden state that is cleared again where `reset`.
+        step: `(params, hidden [B, N, H], obs [B, N, ...], reset [B]) -> (hidden, q_values
+            [B, N, A])`, one slot of `apply`.
+        initial_hidden: `num_envs -> hidden [B, N, H]`, zeros.
+    """
+
+    init: Callable[[jax.Array], Params]
+    apply: Callable[[Params, jax.Array, jax.Array], jax.Array]
+    step: Callable[[Params, jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+    initial_hidden: Callable[[int], jax.Array]
+
+
+class RecurrentQNetwork(nn.Module):
+    """Dense, ReLU, GRU, dense, over rows that are agents of environments.
+
+    Attributes:
+        num_actions: A.
+        hidden_dim: H.
+        num_ids: N where a one-hot agent id is appended to the observation, else 0.
+    """
+
+    num_actions: int
+    hidden_dim: int
+    num_ids: int
+
+    @nn.compact
+    def __call__(
+        self, obs: jax.Array, reset: jax.Array, hidden: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Map observations to action values.
+
+        Args:
+            obs: `[T, B, N, O]`, or `[B, N, O]` with `hidden`.
+            reset: `[T, B]` or `[B]` bool.
+            hidden: `[B, N, H]` for one slot; None for a sequence from zeros.
+
+        Returns:
+            The hidden state after the slot(s) and `q_values [..., N, A]`.
+        """
+        width = self.hidden_dim
+        embedded = nn.relu(self._embed(obs))
+        kernel_i = self.param("gru_input", _blocks(nn.initializers.lecun_normal()), (width, 3))
+        bias_i = self.param("gru_input_bias", nn.initializers.zeros_init(), (3 * width,))
+        kernel_h = self.param("gru_hidden", _blocks(nn.initializers.orthogonal()), (width, 3))
+        bias_h = self.param("gru_hidden_bias", nn.initializers.zeros_init(), (width,))
+        inputs = embedded @ kernel_i + bias_i
+        keep = jnp.broadcast_to(~reset[..., None], inputs.shape[:-1]).astype(inputs.dtype)
+        if hidden is None:
+            rows = (inputs.shape[0], -1)
+            flat = gru_sequence(
+                inputs.reshape(*rows, 3 * width), keep.reshape(rows), kernel_h, bias_h
+            )
+            output = flat.reshape(*inputs.shape[:-1], width)
+        else:
+            output, _ = gru_step(inputs, hidden * keep[..., None], kernel_h, bias_h)
+        head = nn.Dense(self.num_actions, kernel_init=nn.initializers.orthogonal(), name="head")
+        return output, head(output)
+
+    def _embed(self, obs: jax.Array) -> jax.Array:
+        # [obs, one_hot(i)] W = obs W[:O] + W[O + i]: the id costs an addition, not a wider input.
+        num_features = obs.shape[-1]
+        kernel = self.param(
+            "embed",
+            nn.initializers.orthogonal(),
+            (num_features + self.num_ids, self.hidden_dim),
+        )
+        bias = self.param("embed_bias", nn.initializers.zeros_init(), (self.hidden_dim,))
+        return obs @ kernel[:num_features] + (
+            kernel[num_features:] + bias if self.num_ids else bias
+        )
+
+
+def make_agent(
+    config: AgentConfig, num_agents: int, num_actions: int, obs_shape: tuple[int, ...]
+) -> Agent:
+    """Build the agents' network.
+
+    Args:
+        config: Width, and whether agents see their id.
+        num_agents: N.
+        num_actions: A.
+        obs_shape: One agent's observation; anything but a vector is flattened.
+    """
+    network = RecurrentQNetwork(
+        num_actions=num_actions,
+        hidden_dim=config.hidden_dim,
+        num_ids=num_agents if config.append_agent_id else 0,
+    )
+    num_features = math.prod(obs_shape)
+    apply_network: Callable[..., tuple[jax.Array, jax.Array]] = network.apply  # type: ignore[assignment]
+
+    def flatten(obs: jax.Array) -> jax.Array:
+        return obs.reshape(*obs.shape[: obs.ndim - len(obs_shape)], num_features)
+
+    def initial_hidden(num_envs: int) -> jax.Array:
+        return jnp.zeros((num_envs, num_agents, config.hidden_dim), jnp.float32)
+
+    def init(key: jax.Array) -> Params:
+        obs = jnp.zeros((1, num_agents, num_features), jnp.float32)
+        return network.init(key, obs, jnp.zeros((1,), bool), initial_hidden(1))["params"]
+
+    def apply(params: Params, obs: jax.Array, reset: jax.Array) -> jax.Array:
+        _, q_values = apply_network({"params": params}, flatten(obs), reset, None)
+        return q_values
+
+    def step(
+        params: Params, hidden: jax.Array, obs: jax.Array, reset: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        return apply_network({"params": params}, flatten(obs), reset, hidden)
+
+    return Agent(init=init, apply=apply, step=step, initial_hidden=initial_hidden)
+
+
+def _blocks(initializer: Any) -> Callable[..., jax.Array]:
+    """Initialise the square blocks of a fused kernel one by one, as separate gates would be."""
+
+    def init(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+        width, count = shape
+        keys = jax.random.split(key, count)
+        return jnp.concatenate([initializer(key, (width, width)) for key in keys], axis=1)
+
+    return init

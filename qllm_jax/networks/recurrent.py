@@ -1,0 +1,102 @@
+"""A gated recurrent unit over a sequence, with the gradient of the whole sequence written out.
+
+Autodiff of a scan adds to the weight gradient in every step and saves every intermediate value.
+Here the reverse scan carries the hidden state's gradient only, and the weight gradient is one
+matrix product over all steps.
+"""
+
+import jax
+import jax.numpy as jnp
+
+
+def gru_step(
+    inputs: jax.Array, hidden: jax.Array, kernel: jax.Array, bias: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array, jax.Array]]:
+    """Advance a GRU by one step.
+
+    r = σ(i_r + h W_r),  z = σ(i_z + h W_z),  m = h W_n + b,  n = tanh(i_n + r ⊙ m),
+    h' = (1 − z) ⊙ n + z ⊙ h.
+
+    "Learning Phrase Representations using RNN Encoder–Decoder", https://arxiv.org/abs/1406.1078,
+    eq. 5–8, with the reset gate applied after the recurrent product.
+
+    Args:
+        inputs: `[..., 3H]` projected inputs `[i_r, i_z, i_n]`, their bias included.
+        hidden: `[..., H]`.
+        kernel: `[H, 3H]` recurrent weights `[W_r, W_z, W_n]`.
+        bias: `[H]`, b.
+
+    Returns:
+        The new hidden state `[..., H]` and `(r, z, n, m)`, each `[..., H]`.
+    """
+    width = hidden.shape[-1]
+    recurrent = hidden @ kernel
+    gates = jax.nn.sigmoid(inputs[..., : 2 * width] + recurrent[..., : 2 * width])
+    r, z = gates[..., :width], gates[..., width:]
+    m = recurrent[..., 2 * width :] + bias
+    n = jnp.tanh(inputs[..., 2 * width :] + r * m)
+    return n + z * (hidden - n), (r, z, n, m)
+
+
+@jax.custom_vjp
+def gru_sequence(
+    inputs: jax.Array, keep: jax.Array, kernel: jax.Array, bias: jax.Array
+) -> jax.Array:
+    """Run a GRU over a sequence from a zero state.
+
+    Args:
+        inputs: `[T, B, 3H]` projected inputs.
+        keep: `[T, B]` float32, 0 where the hidden state is cleared before the step, else 1; not
+            differentiated.
+        kernel: `[H, 3H]` recurrent weights.
+        bias: `[H]`.
+
+    Returns:
+        Hidden states after every step, `[T, B, H]`.
+    """
+    return _forward(inputs, keep, kernel, bias)[0]
+
+
+def _forward(
+    inputs: jax.Array, keep: jax.Array, kernel: jax.Array, bias: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    def body(hidden, slot):
+        inputs_t, keep_t = slot
+        hidden = hidden * keep_t[:, None]
+        new_hidden, gates = gru_step(inputs_t, hidden, kernel, bias)
+        return new_hidden, (new_hidden, hidden, *gates)
+
+    initial = jnp.zeros((*inputs.shape[1:-1], kernel.shape[0]), inputs.dtype)
+    _, (outputs, *saved) = jax.lax.scan(body, initial, (inputs, keep))
+    return outputs, tuple(saved)
+
+
+def _save(inputs, keep, kernel, bias):
+    outputs, saved = _forward(inputs, keep, kernel, bias)
+    return outputs, (keep, kernel, *saved)
+
+
+def _backward(residuals, output_grads):
+    keep, kernel, hidden, r, z, n, m = residuals
+
+    def body(carried, slot):
+        grad_t, keep_t, hidden_t, r_t, z_t, n_t, m_t = slot
+        grad = grad_t + carried
+        d_n = grad * (1.0 - z_t) * (1.0 - n_t * n_t)  # before tanh
+        d_z = grad * (hidden_t - n_t) * z_t * (1.0 - z_t)  # before σ
+        d_r = d_n * m_t * r_t * (1.0 - r_t)  # before σ
+        d_m = d_n * r_t
+        back = jnp.concatenate([d_r, d_z, d_m], axis=-1)
+        carried = (grad * z_t + back @ kernel.T) * keep_t[:, None]
+        return carried, (back, d_n)
+
+    slots = (output_grads, keep, hidden, r, z, n, m)
+    _, (back, d_n) = jax.lax.scan(body, jnp.zeros_like(output_grads[0]), slots, reverse=True)
+    width = kernel.shape[0]
+    d_inputs = jnp.concatenate([back[..., : 2 * width], d_n], axis=-1)
+    d_kernel = jnp.einsum("tbh,tbg->hg", hidden, back)
+    d_bias = jnp.sum(back[..., 2 * width :], axis=(0, 1))
+    return d_inputs, None, d_kernel, d_bias
+
+
+gru_sequence.defvjp(_save, _backward)

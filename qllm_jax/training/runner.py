@@ -1,0 +1,343 @@
+"""The host's loop over compiled chunks: all runs, all devices, progress, stops, checkpoints."""
+
+import dataclasses
+import logging
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from qllm_jax.config import Config, config_to_mapping
+from qllm_jax.errors import UserError
+from qllm_jax.networks import Mixer
+from qllm_jax.tasks.spec import TaskSpec
+from qllm_jax.training.checkpoint import Checkpoints
+from qllm_jax.training.chunk import (
+    ChunkMetrics,
+    Placement,
+    compile_chunk,
+    initial_states,
+    make_program,
+    place_runs,
+)
+from qllm_jax.training.replay import replay_bytes
+from qllm_jax.training.runs import Runs, mixer_scale, runs_for_seeds
+from qllm_jax.training.state import Program, RunState
+from qllm_jax.types import Params
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class ChunkReport:
+    """Progress, after every chunk.
+
+    Attributes:
+        chunk: Evaluations done so far; the first precedes training.
+        num_chunks: E, evaluations in all.
+        env_steps: Environment steps per run so far.
+        metrics: The newest values, `[R]` per name or `[R, N]`; names as in `TrainingOutput`.
+        env_steps_per_second: Over all runs, compilation excluded; NaN before the first steps.
+        elapsed_s: Run time so far, compilation excluded.
+        remaining_s: Run time left at this rate; NaN before the first steps.
+        compile_s: Tracing, compiling and initialising.
+    """
+
+    chunk: int
+    num_chunks: int
+    env_steps: int
+    metrics: dict[str, np.ndarray]
+    env_steps_per_second: float
+    elapsed_s: float
+    remaining_s: float
+    compile_s: float
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingOutput:
+    """What a training leaves; all arrays on the host.
+
+    Attributes:
+        metrics: `env_steps [E]` (per run); per run and evaluation `[R, E]`: `return` (mean
+            undiscounted team return of greedy episodes), `loss`, `td_error`, `q_tot`, `grad_norm`
+            (means over the gradient steps since the evaluation before; NaN where there were none),
+            `epsilon`, `alive`, `credit_uniform`, `credit_zero`; `[R, E, N]`: `credit_mean`,
+            `credit_std`. Fewer than E columns where it was interrupted.
+        params: `NetworkParams` with every leaf `[R, ...]`.
+        runs: Seed ids and settings of the R runs.
+        num_diverged: Runs that met a value that was not finite and were frozen there.
+        interrupted: A stop was asked for before the end.
+        compile_s: Tracing, compiling and initialising.
+        run_s: Everything else, evaluation and checkpoints included.
+        env_steps_per_second: Over all runs, in `run_s`; NaN where no step was taken.
+        replay_bytes_per_run: Memory of one run's replay.
+        devices: What it ran on and how runs were spread.
+        matmul_precision: As set.
+        versions: Of Python, JAX and the packages that numbers depend on.
+    """
+
+    metrics: dict[str, np.ndarray]
+    params: Params
+    runs: Runs
+    num_diverged: int
+    interrupted: bool
+    compile_s: float
+    run_s: float
+    env_steps_per_second: float
+    replay_bytes_per_run: int
+    devices: str
+    matmul_precision: str
+    versions: dict[str, str]
+
+    def run_params(self, run: int) -> Params:
+        """`NetworkParams` of one run."""
+        return jax.tree.map(lambda leaf: leaf[run], self.params)
+
+
+def run_training(
+    spec: TaskSpec,
+    mixer: Mixer,
+    config: Config,
+    *,
+    runs: Runs | None = None,
+    on_chunk: Callable[[ChunkReport], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    checkpoint_dir: str | Path | None = None,
+    resume: bool = False,
+) -> TrainingOutput:
+    """Train R independent runs side by side in one compiled program.
+
+    A run's result depends on its seed id and settings only: not on the other runs, the number of
+    devices or of evaluations.
+
+    Args:
+        spec: The task.
+        mixer: How agents' values are combined.
+        config: Budget, learner, agents.
+        runs: The R runs; None is `config.runner`'s seeds with `config.mixer.scale`.
+        on_chunk: Called after every evaluation, the one before training included.
+        should_stop: Asked between chunks; True ends the training with what it has.
+        checkpoint_dir: Where to save the whole state after every chunk; None saves nothing.
+        resume: Continue from the newest checkpoint in `checkpoint_dir`, where there is one.
+
+    Raises:
+        UserError: An impossible budget, more devices than there are, or a checkpoint of other
+            settings.
+    """
+    if runs is None:
+        runs = runs_for_seeds(config, mixer_scale(config.mixer.scale, spec.env.num_agents))
+    if resume and checkpoint_dir is None:
+        raise UserError("resume needs checkpoint_dir, the directory that was saved to.")
+    program = make_program(spec.env, mixer, config)
+    placement = place_runs(runs, _devices(config.runner.num_devices))
+    loop = _Loop(program, placement, config, on_chunk or (lambda report: None))
+    if checkpoint_dir is not None:
+        loop.open_checkpoints(checkpoint_dir, _fingerprint(spec, mixer, config, runs), resume)
+    try:
+        interrupted = loop.run(should_stop or (lambda: False))
+    finally:
+        loop.close()
+    return loop.output(runs, interrupted)
+
+
+class _Loop:
+    """One training in progress: the state on the devices and the metrics on the host."""
+
+    def __init__(
+        self,
+        program: Program,
+        placement: Placement,
+        config: Config,
+        on_chunk: Callable[[ChunkReport], None],
+    ):
+        self._program, self._placement, self._config = program, placement, config
+        self._on_chunk = on_chunk
+        _log.info("%s", _describe(placement))
+        begin = time.perf_counter()
+        self._call = compile_chunk(program, placement, config.runner.matmul_precision)
+        self._state: RunState = initial_states(program, placement)
+        jax.block_until_ready(self._state)
+        self._compile_s = time.perf_counter() - begin
+        self._run_s = 0.0
+        self._columns: list[dict[str, np.ndarray]] = []
+        self._first_column = 0  # of this process; earlier ones come from a checkpoint
+        self._checkpoints: Checkpoints | None = None
+
+    @property
+    def _num_chunks(self) -> int:
+        return self._config.runner.num_evaluations + 1
+
+    def open_checkpoints(
+        self, directory: str | Path, fingerprint: dict[str, Any], resume: bool
+    ) -> None:
+        """Save from now on; with `resume`, continue what is there."""
+        self._checkpoints = Checkpoints(directory, fingerprint)
+        saved = self._checkpoints.latest()
+        if saved is None:
+            return
+        if not resume:
+            raise UserError(
+                f"{directory} already holds a checkpoint (after {saved} evaluations). Continue it "
+                "with resume, or name another directory."
+            )
+        self._state, metrics = self._checkpoints.restore(self._state)
+        self._columns = [
+            {name: value[:, column] for name, value in metrics.items()}
+            for column in range(metrics["return"].shape[1])
+        ]
+        self._first_column = len(self._columns)
+
+    def run(self, should_stop: Callable[[], bool]) -> bool:
+        """Do the chunks that are left; True if it was stopped before the end."""
+        while len(self._columns) < self._num_chunks:
+            if self._columns and should_stop():
+                return True
+            self._advance()
+        return False
+
+    def _advance(self) -> None:
+        begin = time.perf_counter()
+        done = len(self._columns)
+        per_chunk = self._program.schedule.iterations_per_chunk
+        start, count = (max(done - 1, 0) * per_chunk, per_chunk if done else 0)
+        self._state, metrics = self._call(self._state, start, count)
+        self._columns.append(_column(jax.device_get(metrics), self._placement.num_runs))
+        if self._checkpoints is not None:
+            self._checkpoints.save(len(self._columns), self._state, self._metrics())
+        self._run_s += time.perf_counter() - begin
+        self._on_chunk(self._report())
+
+    def _report(self) -> ChunkReport:
+        done = len(self._columns)
+        rate = self._rate()
+        steps_left = (self._num_chunks - done) * self._steps_per_chunk * self._placement.num_runs
+        return ChunkReport(
+            chunk=done,
+            num_chunks=self._num_chunks,
+            env_steps=(done - 1) * self._steps_per_chunk,
+            metrics=self._columns[-1],
+            env_steps_per_second=rate,
+            elapsed_s=self._run_s,
+            remaining_s=steps_left / rate,
+            compile_s=self._compile_s,
+        )
+
+    @property
+    def _steps_per_chunk(self) -> int:
+        schedule = self._program.schedule
+        return schedule.iterations_per_chunk * schedule.steps_per_iteration
+
+    def _rate(self) -> float:
+        """Environment steps per second of this process, over all runs."""
+        chunks = len(self._columns) - max(self._first_column, 1)
+        if chunks <= 0:
+            return float("nan")
+        return chunks * self._steps_per_chunk * self._placement.num_runs / self._run_s
+
+    def _metrics(self) -> dict[str, np.ndarray]:
+        names = self._columns[0]
+        return {name: np.stack([c[name] for c in self._columns], axis=1) for name in names}
+
+    def close(self) -> None:
+        """Let go of the checkpoint directory."""
+        if self._checkpoints is not None:
+            self._checkpoints.close()
+
+    def output(self, runs: Runs, interrupted: bool) -> TrainingOutput:
+        """Everything, on the host."""
+        learner, schedule = self._program.learner, self._program.schedule
+        metrics = self._metrics()
+        metrics["env_steps"] = np.arange(len(self._columns)) * self._steps_per_chunk
+        num_runs = self._placement.num_runs
+        params = jax.device_get(self._state.learner.params)
+        return TrainingOutput(
+            metrics=metrics,
+            params=jax.tree.map(lambda leaf: np.array(leaf[:num_runs]), params),
+            runs=runs,
+            num_diverged=int(np.sum(~metrics["alive"][:, -1])),
+            interrupted=interrupted,
+            compile_s=self._compile_s,
+            run_s=self._run_s,
+            env_steps_per_second=self._rate(),
+            replay_bytes_per_run=replay_bytes(
+                self._program.env,
+                learner.replay_capacity,
+                schedule.window_length,
+                learner.replay_dtype,
+            ),
+            devices=_describe(self._placement),
+            matmul_precision=self._config.runner.matmul_precision,
+            versions=_versions(),
+        )
+
+
+def _column(metrics: ChunkMetrics, num_runs: int) -> dict[str, np.ndarray]:
+    """A chunk's metrics by name, `[R]` or `[R, N]`, without padding."""
+    values = {
+        field.name: getattr(metrics, field.name)
+        for field in dataclasses.fields(metrics)
+        if field.name != "evaluation"
+    }
+    evaluation = metrics.evaluation
+    values["return"] = evaluation.episode_return
+    for name in ("credit_mean", "credit_std", "credit_uniform", "credit_zero"):
+        values[name] = getattr(evaluation, name)
+    return {name: np.array(value[:num_runs]) for name, value in values.items()}
+
+
+def _devices(num_devices: int | None) -> list[jax.Device]:
+    devices = jax.local_devices()
+    if num_devices is not None and num_devices > len(devices):
+        raise UserError(
+            f"runner.num_devices is {num_devices}, but this process has {len(devices)} "
+            f"({devices[0].platform}). Use at most {len(devices)}, or null for all."
+        )
+    return devices[:num_devices]
+
+
+def _describe(placement: Placement) -> str:
+    mesh = placement.sharding.mesh
+    count, device = mesh.size, mesh.devices.flat[0]
+    padding = len(placement.runs) - placement.num_runs
+    text = f"{placement.num_runs} runs on {count} × {device.device_kind} ({device.platform})"
+    if padding:
+        text += (
+            f"; {placement.num_runs} is not a multiple of {count}, so {padding} repeated "
+            f"run{'s' if padding > 1 else ''} fill the devices and are dropped"
+        )
+    return text
+
+
+def _fingerprint(spec: TaskSpec, mixer: Mixer, config: Config, runs: Runs) -> dict[str, Any]:
+    """What decides a run's numbers; how many devices there are does not."""
+    settings = config_to_mapping(config)
+    runner = settings["runner"]
+    hyper = jax.tree.map(lambda leaf: np.asarray(leaf).tolist(), runs.hyper)
+    return {
+        "task": {"name": spec.name, "env_kwargs": str(dict(spec.env_kwargs))},
+        "mixer": {**settings["mixer"], "name": mixer.name},
+        "agent": settings["agent"],
+        "learner": settings["learner"],
+        "runner": {
+            name: runner[name]
+            for name in (
+                "num_env_steps",
+                "num_evaluations",
+                "num_eval_episodes",
+                "matmul_precision",
+            )
+        },
+        "seed_ids": np.asarray(runs.seed_ids).tolist(),
+        "hyper": str(hyper),
+    }
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    packages = ("jax", "jaxlib", "flax", "optax", "numpy", "jaxmarl")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}

@@ -1,0 +1,184 @@
+"""One iteration of training a run: collect, store, learn, move the target."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from qllm_jax.learning import (
+    LossMetrics,
+    all_finite,
+    apply_gradients,
+    linear_decay,
+    linear_epsilon,
+    standardise,
+    td_loss,
+    update_moments,
+    update_target,
+    where_tree,
+)
+from qllm_jax.training.replay import add, sample
+from qllm_jax.training.rollout import Record, collect
+from qllm_jax.training.runs import Hyper
+from qllm_jax.training.state import LearnerState, Program, RunState
+from qllm_jax.types import Window
+
+
+@struct.dataclass
+class UpdateMetrics:
+    """Sums over gradient steps; divided by their number where they are reported."""
+
+    loss: jax.Array  # []
+    td_error: jax.Array  # []
+    q_tot: jax.Array  # []
+    grad_norm: jax.Array  # [] before clipping
+    num_updates: jax.Array  # [] float32
+
+
+def no_metrics() -> UpdateMetrics:
+    """Sums over nothing."""
+    return UpdateMetrics(*[jnp.zeros(()) for _ in range(5)])
+
+
+def iterate(
+    program: Program, hyper: Hyper, key: jax.Array, iteration: jax.Array, state: RunState
+) -> tuple[RunState, UpdateMetrics]:
+    """Collect a window per environment, then do the gradient steps that are due.
+
+    Args:
+        program: What is static.
+        hyper: Traced settings of this run.
+        key: Of this run and iteration; consumed.
+        iteration: `[]` int32 from 0; the same in every run, so that its conditions stay branches
+            under vmap.
+        state: The run before this iteration.
+
+    Returns:
+        The run after it, and sums over its gradient steps.
+    """
+    config, schedule = program.learner, program.schedule
+    collect_key, learn_key = jax.random.split(key)
+    record = collect(
+        collect_key,
+        state.learner.params.agent,
+        epsilon_at(program, hyper, iteration),
+        program.env,
+        program.agent,
+        config.num_envs,
+        schedule.window_length,
+    )
+    state = store(program, state, record, iteration)
+    learner, metrics = jax.lax.cond(
+        iteration >= schedule.first_update,
+        lambda: learn(program, hyper, learn_key, iteration, state),
+        lambda: (state.learner, no_metrics()),
+    )
+    if config.target_update == "hard":
+        learner = jax.lax.cond(
+            iteration % config.target_update_interval == 0,
+            lambda: _move_target(learner, hyper),
+            lambda: learner,
+        )
+    return dataclasses.replace(state, learner=learner), metrics
+
+
+def epsilon_at(program: Program, hyper: Hyper, iteration: jax.Array) -> jax.Array:
+    """The exploration rate `[]` of an iteration."""
+    return linear_epsilon(
+        iteration / program.schedule.num_iterations,
+        hyper.epsilon_start,
+        hyper.epsilon_finish,
+        hyper.epsilon_decay_fraction,
+    )
+
+
+def store(program: Program, state: RunState, record: Record, iteration: jax.Array) -> RunState:
+    """Add a record to the replay, and its rewards to their running moments."""
+    moments = state.reward_moments
+    if program.learner.standardise_rewards:
+        ended = record.terminated | record.truncated
+        was_last = jnp.concatenate([jnp.zeros_like(ended[:1]), ended[:-1]])
+        moments = update_moments(moments, record.reward, ~was_last)
+    return dataclasses.replace(
+        state, replay=add(state.replay, record, iteration), reward_moments=moments
+    )
+
+
+def learn(
+    program: Program, hyper: Hyper, key: jax.Array, iteration: jax.Array, state: RunState
+) -> tuple[LearnerState, UpdateMetrics]:
+    """The gradient steps of one iteration; reads the replay, changes the learner's part only."""
+    config, schedule = program.learner, program.schedule
+    per_window = config.updates_per_window
+    num_filled = jnp.minimum((iteration + 1) * config.num_envs, config.replay_capacity)
+    total = (schedule.num_iterations - schedule.first_update) * per_window
+
+    def update(learner: LearnerState, index: jax.Array) -> tuple[LearnerState, UpdateMetrics]:
+        window = sample(
+            jax.random.fold_in(key, index), state.replay, num_filled, config.batch_size, program.env
+        )
+        window = dataclasses.replace(window, reward=_loss_reward(program, hyper, state, window))
+        step = (iteration - schedule.first_update) * per_window + index
+        lr = linear_decay(hyper.lr, step, total) if config.lr_linear_decay else hyper.lr
+        return gradient_step(program, hyper, lr, learner, window)
+
+    if per_window == 1:
+        return update(state.learner, jnp.zeros((), jnp.int32))
+    learner, metrics = jax.lax.scan(update, state.learner, jnp.arange(per_window))
+    return learner, jax.tree.map(jnp.sum, metrics)
+
+
+def gradient_step(
+    program: Program, hyper: Hyper, lr: jax.Array, learner: LearnerState, window: Window
+) -> tuple[LearnerState, UpdateMetrics]:
+    """One step down the loss of a batch of windows `[T, B, ...]`.
+
+    A step that is not finite is not taken, and the run takes no further one.
+    """
+    grads, loss_metrics = jax.grad(td_loss, has_aux=True)(
+        learner.params,
+        learner.target_params,
+        window,
+        program.agent.apply,
+        lambda params, agent_qs, state: program.mixer.apply(params, agent_qs, state, hyper.mixer),
+        discount=hyper.discount,
+        td_lambda=hyper.td_lambda,
+        double_q=program.learner.double_q,
+    )
+    params, opt_state = apply_gradients(
+        program.optimizer, learner.params, learner.opt_state, grads, lr
+    )
+    alive = learner.alive & jnp.isfinite(loss_metrics.loss) & all_finite(params)
+    updated = LearnerState(
+        params=where_tree(alive, params, learner.params),
+        target_params=learner.target_params,
+        opt_state=where_tree(alive, opt_state, learner.opt_state),
+        alive=alive,
+    )
+    if program.learner.target_update == "soft":
+        updated = _move_target(updated, hyper)
+    return updated, _sums(loss_metrics, optax.tree.norm(grads))
+
+
+def _loss_reward(program: Program, hyper: Hyper, state: RunState, window: Window) -> jax.Array:
+    reward = window.reward
+    if program.learner.standardise_rewards:
+        reward = standardise(state.reward_moments, reward)
+    return hyper.reward_scale * reward
+
+
+def _move_target(learner: LearnerState, hyper: Hyper) -> LearnerState:
+    target_params = update_target(learner.params, learner.target_params, hyper.tau)
+    return dataclasses.replace(learner, target_params=target_params)
+
+
+def _sums(metrics: LossMetrics, grad_norm: jax.Array) -> UpdateMetrics:
+    return UpdateMetrics(
+        loss=metrics.loss,
+        td_error=metrics.td_error,
+        q_tot=metrics.q_tot,
+        grad_norm=grad_norm,
+        num_updates=jnp.ones(()),
+    )
