@@ -1,6 +1,6 @@
 """Gemini through google-genai; one attempt per call, the SDK's own retries off."""
 
-import json
+import time
 from typing import Any
 
 from qllm_jax.errors import UserError
@@ -48,9 +48,6 @@ def make_gemini_attempt(base_url: str | None = None) -> AttemptFn:
 
 
 def _attempt(sdk: Any, request: Request, timeout_s: float) -> Completion:
-    import time
-
-    import httpx
     from google.genai import errors
 
     started = time.monotonic()
@@ -60,19 +57,24 @@ def _attempt(sdk: Any, request: Request, timeout_s: float) -> Completion:
         )
     except errors.APIError as error:
         raise _api_failure(error) from None
-    except httpx.TimeoutException as error:
-        raise AttemptError(
-            f"time-out ({type(error).__name__}).", retry=True, maybe_billed=True
-        ) from None
-    except httpx.HTTPError as error:
-        raise AttemptError(f"transport error ({type(error).__name__}).", retry=True) from None
-    except (json.JSONDecodeError, ValueError) as error:
-        raise AttemptError(
-            f"the body is not what the protocol says ({type(error).__name__}).",
-            retry=True,
-            maybe_billed=True,
-        ) from None
+    except Exception as error:
+        raise _other_failure(error) from None
     return _completion(response, time.monotonic() - started)
+
+
+def _other_failure(error: Exception) -> AttemptError:
+    """Transport errors and bodies that are not JSON; the transport's package has had two names."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    what = type(error).__name__
+    if "TimeoutException" in names:
+        return AttemptError(f"time-out ({what}).", retry=True, maybe_billed=True)
+    if names & {"ConnectError", "ConnectionError"}:
+        return AttemptError(f"transport error ({what}).", retry=True)
+    return AttemptError(
+        f"the answer broke off or is not what the protocol says ({what}).",
+        retry=True,
+        maybe_billed=True,
+    )
 
 
 def _contents(request: Request) -> list[Any]:

@@ -113,21 +113,15 @@ class Ledger:
         self._rows: dict[tuple[str, str], CostRow] = {}
         self._tokens, self._dollars, self._calls, self._earlier_s = 0, 0.0, 0, 0.0
 
-    def restore(
-        self, request_purpose: str, model: str, usage: Usage, seconds: float, provider: str
-    ) -> None:
-        """Count a call of an earlier, interrupted part of the run.
+    def pass_time(self, seconds: float) -> None:
+        """Count the wall time that earlier, interrupted parts of the run had taken."""
+        self._earlier_s = max(self._earlier_s, seconds)
 
-        Args:
-            request_purpose: Its role.
-            model: Its model.
-            usage: Its tokens.
-            seconds: Time that the run had taken by then; the largest one counts.
-            provider: Who answered.
-        """
+    def restore(self, purpose: str, model: str, usage: Usage, provider: str) -> None:
+        """Count a call of an earlier, interrupted part of the run."""
         with self._changed:
-            self._earlier_s = max(self._earlier_s, seconds)
-            self._add(request_purpose, model, usage, provider, failed=False)
+            self._calls += 1
+            self._add(purpose, model, usage, provider, failed=False)
 
     @property
     def seconds(self) -> float:
@@ -163,7 +157,7 @@ class Ledger:
         """
         tokens = sum(len(message.text.encode()) for message in request.messages)
         worst = Usage(tokens, 0, request.max_output_tokens, 0)
-        dollars = self._price_of(request.model, worst, provider) or 0.0
+        dollars = self.dollars_of(request.model, worst, provider) or 0.0
         reservation = Reservation(request, tokens + request.max_output_tokens, dollars)
         with self._changed:
             while True:
@@ -211,14 +205,15 @@ class Ledger:
         with self._changed:
             return tuple(self._rows[key] for key in sorted(self._rows))
 
-    def _price_of(self, model: str, usage: Usage, provider: str) -> float | None:
+    def dollars_of(self, model: str, usage: Usage, provider: str) -> float | None:
+        """Cost of some usage; None where the model's price is unknown."""
         if provider in FREE_PROVIDERS:
             return 0.0
         price = self.prices.get(model)
         return None if price is None else price.dollars(usage)
 
     def _add(self, purpose: str, model: str, usage: Usage, provider: str, *, failed: bool) -> None:
-        dollars = self._price_of(model, usage, provider)
+        dollars = self.dollars_of(model, usage, provider)
         row = self._rows.get(
             (purpose, model), CostRow(purpose, model, 0, 0, Usage(0, 0, 0, 0), 0.0)
         )
