@@ -1,0 +1,344 @@
+"""The jobs: task → TFCAF → training → report. Wiring only; each step lives in its own part.
+
+    generate   task ──► synthesis ──► artifact
+    train      artifact ──► one mixer over S seeds ──► run directory
+    compare    several mixers at equal configuration ──► run directories ──► report
+    run        generate, then compare
+
+A job stops cleanly at the first Ctrl-C, between two compiled chunks, and reports what there is.
+"""
+
+import dataclasses
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+
+from qllm_jax.config import Config, MixerConfig, config_to_mapping, make_schedule
+from qllm_jax.errors import UserError
+from qllm_jax.interrupt import StopRequest
+from qllm_jax.llm import make_client
+from qllm_jax.networks import make_mixer, mixer_names
+from qllm_jax.paths import data_dir
+from qllm_jax.reporting import (
+    candidate_table,
+    command_line,
+    episode_figure,
+    report_data,
+    tfcaf_summary,
+)
+from qllm_jax.results import (
+    Console,
+    EpisodeFigure,
+    RunResult,
+    RunStore,
+    comparison_rows,
+    comparison_table,
+    find_runs,
+    reference_threshold,
+    run_parent,
+    write_report,
+)
+from qllm_jax.synthesis import SynthesisEvent, SynthesisResult
+from qllm_jax.synthesis import generate as synthesise
+from qllm_jax.tasks import get_task
+from qllm_jax.tasks.spec import TaskSpec
+from qllm_jax.tfcaf import Artifact, load_artifact, save_artifact
+from qllm_jax.training import (
+    ChunkReport,
+    mixer_scale,
+    record_episode,
+    run_training,
+    runs_for_seeds,
+)
+
+_EPISODE_KEY = 7  # folded apart from every seed's keys, so that all mixers show one episode
+
+
+@dataclasses.dataclass(frozen=True)
+class JobOutcome:
+    """What a job left.
+
+    Attributes:
+        directory: Where everything of the job is.
+        runs: Run directories, read back.
+        report: The HTML report; None where nothing was trained.
+        interrupted: It was stopped before the end.
+    """
+
+    directory: Path
+    runs: tuple[RunResult, ...] = ()
+    report: Path | None = None
+    interrupted: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 130 after an interruption."""
+        return 130 if self.interrupted else 0
+
+
+def train(config: Config) -> RunResult:
+    """Train `config.mixer` over `config.runner.num_seeds` seeds; `qllm_jax.train`.
+
+    Raises:
+        UserError: The config asks for something impossible; the message says what would fit.
+    """
+    with Console(quiet=True) as console:
+        return _train_job(config, console).runs[0]
+
+
+def train_job(config: Config) -> JobOutcome:
+    """`qllm-jax train`: as `train`, with progress, a table and a report."""
+    with Console() as console:
+        outcome = _train_job(config, console)
+        _print_table(console, outcome.runs)
+        console.print(f"run directory: {outcome.directory}")
+        return outcome
+
+
+def compare(config: Config) -> JobOutcome:
+    """`qllm-jax compare`: train every mixer of `config.compare.mixers`, then report."""
+    spec = _checked_task(config)
+    artifact = _needed_artifact(config, spec)
+    directory = _job_directory(config, "compare")
+    with Console() as console, StopRequest() as should_stop:
+        return _compare(config, spec, artifact, directory, console, should_stop, None)
+
+
+def generate(config: Config) -> JobOutcome:
+    """`qllm-jax generate`: write, verify and evaluate a TFCAF; leaves an artifact."""
+    spec = get_task(config.task.name, **config.task.env_kwargs)
+    directory = _job_directory(config, "generate")
+    with Console() as console:
+        result = _generate(config, spec, directory, console)
+        console.print(f"chosen: {result.reason}")
+        console.print(f"artifact: {directory / 'artifact'}")
+    return JobOutcome(directory)
+
+
+def run(config: Config) -> JobOutcome:
+    """`qllm-jax run`: the main job, from the task's description to the report."""
+    spec = _checked_task(config)
+    directory = _job_directory(config, "run")
+    with Console() as console, StopRequest() as should_stop:
+        result = _generate(config, spec, directory, console)
+        if should_stop():
+            return JobOutcome(directory, interrupted=True)
+        return _compare(config, spec, result.artifact, directory, console, should_stop, result)
+
+
+def report(paths: Sequence[Path], output: Path) -> Path:
+    """`qllm-jax report`: write the report of finished runs again, without their episodes."""
+    runs = [RunResult.load(path) for parent in paths for path in find_runs(parent)]
+    tasks = {str(result.info.get("task")) for result in runs}
+    if len(tasks) > 1:
+        raise UserError(f"these runs are of different tasks ({', '.join(sorted(tasks))}).")
+    artifacts = [result.path for result in runs if (result.path / "tfcaf.json").exists()]
+    tfcaf = tfcaf_summary(load_artifact(artifacts[0])) if artifacts else None
+    spec = get_task(tasks.pop(), **runs[0].config.get("task", {}).get("env_kwargs", {}))
+    return write_report(output, report_data(spec, runs, tfcaf=tfcaf))
+
+
+def _checked_task(config: Config) -> TaskSpec:
+    """The task, after everything that can be known to fail has been checked."""
+    spec = get_task(config.task.name, **config.task.env_kwargs)
+    make_schedule(config.learner, config.runner, spec.env.episode_length)
+    for name in config.compare.mixers:
+        if name not in mixer_names():
+            from qllm_jax.errors import unknown_name
+
+            raise unknown_name("mixer", name, mixer_names())
+    return spec
+
+
+def _job_directory(config: Config, kind: str) -> Path:
+    """A directory of its own for a job with several parts."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    parent = Path(config.runner.output_dir) / config.task.name
+    for attempt in range(1, 1000):
+        path = parent / f"{kind}-{stamp}{'' if attempt == 1 else f'-{attempt}'}"
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be created: {error.strerror}. Set runner.output_dir."
+            ) from None
+    raise UserError(f"{parent} holds a thousand jobs started at {stamp}.")
+
+
+def _generate(config: Config, spec: TaskSpec, directory: Path, console: Console) -> SynthesisResult:
+    """Run the coder–evaluator loop with a live table; saves the artifact."""
+    client = make_client(config.llm)
+    synthesis = config.synthesis
+    total = synthesis.num_rounds * synthesis.num_candidates
+    console.phase(f"design {spec.name}", total, unit="candidates")
+    rows: dict[str, SynthesisEvent] = {}
+
+    def on_event(event: SynthesisEvent) -> None:
+        if event.candidate:
+            rows[event.candidate] = event
+            console.show_table(candidate_table(rows.values()))
+        done = sum(item.kind not in ("asking", "answered") for item in rows.values())
+        console.update(done, note=event.text)
+
+    result = synthesise(spec, config, client, directory / "design", on_event=on_event)
+    save_artifact(result.artifact, directory / "artifact")
+    console.finish(note=f"{result.chosen.name} chosen")
+    return result
+
+
+def _needed_artifact(config: Config, spec: TaskSpec) -> Artifact | None:
+    """The artifact that `mixer.artifact` names, or the one shipped for the task."""
+    names = {config.mixer.name, *config.compare.mixers}
+    if not any(name.startswith("tfcaf") for name in names):
+        return None
+    return load_tfcaf(config.mixer, spec)
+
+
+def load_tfcaf(mixer: MixerConfig, spec: TaskSpec) -> Artifact:
+    """The artifact that a mixer's config names, checked against the task's sizes.
+
+    Raises:
+        UserError: There is none, or it was written for other sizes.
+    """
+    shipped = data_dir("configs") / "artifacts" / spec.name
+    path = Path(mixer.artifact) if mixer.artifact is not None else shipped
+    if not path.exists():
+        raise UserError(
+            f"no TFCAF is shipped for {spec.name}. Write one with `qllm-jax generate "
+            f"task={spec.name}` and pass its directory as mixer.artifact=…"
+            if mixer.artifact is None
+            else f"mixer.artifact is {mixer.artifact!r}, which does not exist."
+        )
+    artifact = load_artifact(path)
+    env = spec.env
+    if (artifact.num_agents, artifact.state_dim) != (env.num_agents, env.state_dim):
+        raise UserError(
+            f"the TFCAF in {path} mixes {artifact.num_agents} agents in a state of "
+            f"{artifact.state_dim} values, but {spec.name} has {env.num_agents} and "
+            f"{env.state_dim}. Generate one for these sizes."
+        )
+    return artifact
+
+
+def _train_job(config: Config, console: Console) -> JobOutcome:
+    spec = get_task(config.task.name, **config.task.env_kwargs)
+    make_schedule(config.learner, config.runner, spec.env.episode_length)
+    artifact = load_tfcaf(config.mixer, spec) if config.mixer.name.startswith("tfcaf") else None
+    parent = run_parent(config.runner.output_dir, spec.name, config.mixer.name)
+    with StopRequest() as should_stop:
+        result, figure = _train_one(config, spec, artifact, parent, None, console, should_stop)
+    data = report_data(
+        spec,
+        [result],
+        tfcaf=tfcaf_summary(artifact) if artifact is not None else None,
+        episodes=[figure],
+    )
+    path = write_report(result.path / "report.html", data)
+    interrupted = result.info["status"] == "interrupted"
+    return JobOutcome(result.path, (result,), path, interrupted)
+
+
+def _compare(
+    config: Config,
+    spec: TaskSpec,
+    artifact: Artifact | None,
+    directory: Path,
+    console: Console,
+    should_stop: StopRequest,
+    design: SynthesisResult | None,
+) -> JobOutcome:
+    """Train the mixers one after the other; write the report after each, so that none is lost."""
+    runs: list[RunResult] = []
+    figures: list[EpisodeFigure] = []
+    path = directory / "report.html"
+    for name in config.compare.mixers:
+        mixer = dataclasses.replace(config.mixer, name=name)
+        one = dataclasses.replace(config, mixer=mixer)
+        held = artifact if name.startswith("tfcaf") else None
+        result, figure = _train_one(one, spec, held, directory, name, console, should_stop)
+        runs.append(result)
+        if held is not None:
+            figures.append(figure)
+        tfcaf = tfcaf_summary(artifact) if artifact is not None else None
+        write_report(path, report_data(spec, runs, tfcaf=tfcaf, episodes=figures, design=design))
+        if should_stop():
+            break
+    _print_table(console, runs)
+    console.print(f"report: {path}")
+    return JobOutcome(directory, tuple(runs), path, interrupted=should_stop())
+
+
+def _train_one(
+    config: Config,
+    spec: TaskSpec,
+    artifact: Artifact | None,
+    parent: Path,
+    name: str | None,
+    console: Console,
+    should_stop: StopRequest,
+) -> tuple[RunResult, EpisodeFigure]:
+    """Train one mixer into a run directory, and draw one greedy episode of its first seed."""
+    runner, env = config.runner, spec.env
+    functions = [artifact.function] if artifact is not None else []
+    mixer = make_mixer(config.mixer, env.num_agents, env.state_dim, tfcafs=functions)
+    stored = artifact.scale if artifact is not None else "none"
+    runs = runs_for_seeds(config, mixer_scale(config.mixer.scale, env.num_agents, stored))
+    console.phase(f"train {config.mixer.name}", runner.num_env_steps, num_seeds=runner.num_seeds)
+    info = {"task": spec.name, "mixer": config.mixer.name, "command": command_line()}
+    seeds = [int(seed) for seed in runs.seed_ids]
+    settings = config_to_mapping(config)
+    with RunStore.create(parent, name, settings, seeds=seeds, info=info) as store:
+        if artifact is not None:
+            save_artifact(artifact, store.path)
+
+        def on_chunk(chunk: ChunkReport) -> None:
+            if chunk.chunk == 1:
+                console.compiled(chunk.compile_s)
+            metrics = {**chunk.metrics, "diverged": ~chunk.metrics["alive"]}
+            store.append(chunk.env_steps, metrics)
+            best = float(chunk.metrics["return"].mean())
+            console.update(chunk.env_steps, best=best)
+
+        output = run_training(
+            spec,
+            mixer,
+            config,
+            runs=runs,
+            on_chunk=on_chunk,
+            should_stop=should_stop,
+            checkpoint_dir=store.checkpoints if runner.checkpoint else None,
+        )
+        params = output.run_params(0)
+        hyper = jax.tree.map(lambda leaf: leaf[0], runs.hyper.mixer)
+        key = jax.random.key(_EPISODE_KEY)
+        trace = record_episode(spec, mixer, config, params, key, hyper)
+        figure = episode_figure(spec, trace, f"{config.mixer.name}, seed {seeds[0]}, greedy")
+        store.update_info(
+            versions=output.versions,
+            device=output.devices,
+            precision=output.matmul_precision,
+            compile_s=output.compile_s,
+            run_s=output.run_s,
+            env_steps_per_s=output.env_steps_per_second,
+            num_env_steps=runner.num_env_steps,
+            num_diverged=output.num_diverged,
+            num_mixer_params=sum(leaf.size for leaf in jax.tree.leaves(params.mixer)),
+            num_agent_params=sum(leaf.size for leaf in jax.tree.leaves(params.agent)),
+            replay_bytes_per_seed=output.replay_bytes_per_run,
+        )
+        store.finish("interrupted" if output.interrupted else "complete")
+        console.finish("interrupted" if output.interrupted else "done")
+    return store.result(), figure
+
+
+def _print_table(console: Console, runs: Sequence[RunResult]) -> None:
+    summaries = [result.summary() for result in runs]
+    threshold = reference_threshold(summaries)
+    rows = comparison_rows(summaries, threshold)
+    task = runs[0].info["task"]
+    console.print_table(comparison_table(rows, title=str(task), threshold=threshold))

@@ -1,0 +1,164 @@
+"""From the parts' own types to the plain values of a report. Used by the pipeline only."""
+
+import datetime
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from qllm_jax.results import (
+    CandidateRow,
+    CheckRow,
+    CostRow,
+    EpisodeFigure,
+    ReportData,
+    RunResult,
+    Table,
+    TfcafSummary,
+    synthesis_table,
+)
+from qllm_jax.synthesis import SynthesisEvent, SynthesisResult
+from qllm_jax.tasks.spec import TaskSpec
+from qllm_jax.tfcaf import Artifact
+from qllm_jax.training import EpisodeTrace
+
+
+def command_line() -> str:
+    """The command that runs now, as a person would type it again."""
+    program = Path(sys.argv[0]).name
+    return " ".join(["qllm-jax" if program.startswith("qllm-jax") else program, *sys.argv[1:]])
+
+
+def episode_figure(spec: TaskSpec, trace: EpisodeTrace, title: str) -> EpisodeFigure:
+    """A recorded episode as a figure; without frames where the task cannot be drawn."""
+    length = len(trace.rewards)
+    frames: list[np.ndarray] = []
+    if spec.render is not None:
+        for step in range(length):
+            env_state = jax.tree.map(lambda leaf, at=step: leaf[at], trace.env_states)
+            frames.append(np.asarray(spec.render(env_state)))
+    return EpisodeFigure(
+        frames=frames,
+        credits=trace.credits,
+        agent_names=spec.agent_names,
+        rewards=trace.rewards,
+        q_tot=trace.q_tot,
+        title=title,
+    )
+
+
+def tfcaf_summary(artifact: Artifact) -> TfcafSummary:
+    """An artifact as a report shows it."""
+    provenance = dict(artifact.provenance)
+    return TfcafSummary(
+        source=artifact.source,
+        original=artifact.original,
+        dialect=artifact.dialect,
+        checks=[
+            CheckRow(
+                name=str(check["name"]),
+                passed=bool(check["passed"]),
+                detail=str(check["detail"]),
+                required=bool(check.get("required", True)),
+            )
+            for check in artifact.checks
+        ],
+        igm=artifact.igm,
+        reason=str(provenance.pop("reason", "")),
+        provenance={**provenance, "hash": artifact.sha256, "scale": artifact.scale},
+    )
+
+
+def candidate_table(events: Iterable[SynthesisEvent]) -> Table:
+    """The design loop so far, one row per candidate, from each one's newest event."""
+    rows = []
+    for event in events:
+        values = event.values
+        rows.append(
+            CandidateRow(
+                name=event.candidate,
+                round=event.round,
+                verdict=event.kind,
+                score=values.get("score"),
+                low=values.get("low"),
+                high=values.get("high"),
+                tokens=values.get("tokens"),
+                dollars=values.get("dollars"),
+            )
+        )
+    return synthesis_table(rows)
+
+
+def report_data(
+    spec: TaskSpec,
+    runs: Sequence[RunResult],
+    *,
+    tfcaf: TfcafSummary | None = None,
+    episodes: Sequence[EpisodeFigure] = (),
+    design: SynthesisResult | None = None,
+) -> ReportData:
+    """Everything a report shows of a job."""
+    info = runs[0].info
+    notes = list(design.notes) if design is not None else []
+    for result in runs:
+        if result.info.get("status") == "interrupted":
+            notes.append(f"{result.name} was interrupted; it shows what was measured by then.")
+    return ReportData(
+        task=spec.name,
+        runs=[result.summary() for result in runs],
+        score=spec.score,
+        landmarks=dict(spec.landmarks),
+        tfcaf=tfcaf,
+        candidates=_candidate_rows(design) if design is not None else (),
+        episodes=episodes,
+        costs=_cost_rows(design) if design is not None else (),
+        command=str(info.get("command", "")),
+        device=str(info.get("device", "")),
+        precision=str(info.get("precision", "")),
+        versions=dict(info.get("versions", {})),
+        config=dict(runs[0].config),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        notes=notes,
+    )
+
+
+def _candidate_rows(design: SynthesisResult) -> list[CandidateRow]:
+    arms = [
+        CandidateRow(name=name, round=0, verdict="arm", score=score, low=low, high=high)
+        for name, (score, low, high) in design.reference.items()
+    ]
+    return [
+        CandidateRow(
+            name=item.name,
+            round=item.round,
+            parent=item.parent,
+            verdict=item.verdict,
+            rule=item.rule,
+            feedback=item.feedback,
+            score=item.score,
+            low=item.low,
+            high=item.high,
+            num_seeds=item.num_seeds,
+            advice=item.advice,
+            tokens=item.tokens,
+            dollars=item.dollars,
+        )
+        for item in design.candidates
+    ] + arms
+
+
+def _cost_rows(design: SynthesisResult) -> list[CostRow]:
+    return [
+        CostRow(
+            role=row.purpose,
+            model=row.model,
+            calls=row.calls,
+            prompt_tokens=row.usage.prompt_tokens,
+            output_tokens=row.usage.output_tokens + row.usage.thinking_tokens,
+            dollars=row.dollars,
+            recorded=design.provider == "recorded",
+        )
+        for row in design.costs
+    ]
