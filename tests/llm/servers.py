@@ -1,7 +1,6 @@
 """Loopback servers that answer as Gemini and as OpenAI do, from a script."""
 
 import json
-import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -57,7 +56,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(answer["body"])
             if answer["declare"]:
                 self.close_connection = True
-        except (BrokenPipeError, ConnectionResetError, socket.error):
+        except (OSError, BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
     def log_message(self, *args):

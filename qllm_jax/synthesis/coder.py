@@ -1,0 +1,245 @@
+"""The coder: asks a language model for one function, and sends it back with what refused it."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from qllm_jax.config import Config
+from qllm_jax.llm import Client, Completion, Message, Request
+from qllm_jax.llm.ledger import Ledger
+from qllm_jax.llm.prompts import fill_prompt, strategy_hints
+from qllm_jax.llm.transcripts import (
+    completion_from_json,
+    completion_to_json,
+    observed,
+    without_tags,
+)
+from qllm_jax.synthesis.candidate import (
+    Candidate,
+    Refusal,
+    candidate_name,
+    report_from_json,
+    report_to_json,
+)
+from qllm_jax.synthesis.journal import Journal
+from qllm_jax.tasks import task_prompt
+from qllm_jax.tasks.spec import TaskSpec
+from qllm_jax.tfcaf import Translation, TranslationError, translate
+from qllm_jax.verify.report import VerificationReport
+
+VerifyFn = Callable[[Translation], VerificationReport]
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """What every step of a run shares."""
+
+    spec: TaskSpec
+    config: Config
+    client: Client
+    journal: Journal
+    ledger: Ledger
+    verify_fn: VerifyFn
+    tell: Callable[..., None]  # (kind, round, candidate="", text="", **values)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parent:
+    """What later rounds start from.
+
+    Attributes:
+        candidate: The best so far.
+        reflection: What was observed about it, as text.
+        inspiration: Source of a good candidate that differs from it; "" where there is none.
+        advice: The evaluator's sentence; "" where there is none.
+    """
+
+    candidate: Candidate
+    reflection: str
+    inspiration: str = ""
+    advice: str = ""
+
+
+def propose(session: Session, round_number: int, index: int, parent: Parent | None) -> Candidate:
+    """Ask for one candidate and repair it until it is valid or repairs are used up.
+
+    Raises:
+        LlmError: The provider gave no answer.
+        UserError: An answer is not recorded, or the journal cannot be written.
+    """
+    name = candidate_name(round_number, index)
+    kind = "first" if parent is None else "later"
+    hints = strategy_hints(kind)
+    hint = hints[index % len(hints)]
+    messages = _opening(session, round_number, index, parent, hint)
+    candidate = Candidate(
+        name=name,
+        round=round_number,
+        index=index,
+        parent=parent.candidate.name if parent is not None else None,
+        hint=hint.partition(".**")[0].strip("* "),
+    )
+    session.tell("asking", round_number, name, candidate.hint)
+    for repair in range(session.config.synthesis.max_repairs + 1):
+        sample = index + repair * session.config.synthesis.num_candidates
+        completion = _ask(session, f"{name}.answer{repair}", messages, sample)
+        candidate = _charge(session, candidate, completion)
+        outcome = session.journal.step(
+            f"{name}.check{repair}",
+            functools.partial(_check, session, completion),
+            seconds=session.ledger.seconds,
+        )
+        if outcome["refusal"] is None:
+            accepted = _accepted(session, candidate, completion.text, outcome)
+            session.tell("valid", round_number, name, _valid_text(accepted), **_spent(accepted))
+            return accepted
+        refusal = Refusal(**outcome["refusal"])
+        candidate = dataclasses.replace(candidate, refusals=(*candidate.refusals, refusal))
+        session.tell(
+            "refused", round_number, name, f"{refusal.stage}: {refusal.rule}", **_spent(candidate)
+        )
+        messages = _with_repair(messages, completion, refusal, candidate, repair + 1)
+    return dataclasses.replace(candidate, verdict="refused")
+
+
+def _opening(
+    session: Session, round_number: int, index: int, parent: Parent | None, hint: str
+) -> tuple[Message, ...]:
+    env = session.spec.env
+    common: dict[str, Any] = {
+        "round": round_number,
+        "candidate": index + 1,
+        "task": task_prompt(session.spec),
+        "num_agents": env.num_agents,
+        "state_dim": env.state_dim,
+        "igm_rule": fill_prompt(f"igm_{session.config.synthesis.igm}"),
+        "hint": hint,
+    }
+    if parent is None:
+        turn = fill_prompt("coder_turn", **common)
+    else:
+        turn = fill_prompt(
+            "coder_feedback",
+            **common,
+            parent_id=parent.candidate.name,
+            parent_source=without_tags(parent.candidate.original),
+            reflection=observed(parent.reflection),
+            inspiration=observed(_quoted(parent.inspiration)),
+            advice=observed(parent.advice or "(none)"),
+        )
+    return (Message("system", fill_prompt("coder_system")), Message("user", turn))
+
+
+def _quoted(source: str) -> str:
+    return f"```python\n{source.strip()}\n```" if source else "(none yet)"
+
+
+def _ask(session: Session, step: str, messages: tuple[Message, ...], sample: int) -> Completion:
+    llm = session.config.llm
+    request = Request(
+        purpose="coder",
+        model=llm.coder_model,
+        messages=messages,
+        temperature=llm.temperature,
+        max_output_tokens=llm.max_output_tokens,
+        sample=sample,
+    )
+    return journaled_completion(session, step, request)
+
+
+def journaled_completion(session: Session, step: str, request: Request) -> Completion:
+    """One completion, asked for at most once in the life of a run."""
+    content = session.journal.step(
+        step,
+        lambda: {
+            "purpose": request.purpose,
+            "model": request.model,
+            "completion": completion_to_json(session.client.complete(request)),
+        },
+        seconds=session.ledger.seconds,
+    )
+    return completion_from_json(content["completion"])
+
+
+def _check(session: Session, completion: Completion) -> dict[str, Any]:
+    """Translate and verify one answer; plain values for the journal."""
+    if not completion.text.strip():
+        feedback = (
+            f"The answer was empty (finish reason: {completion.finish_reason}). Answer shorter: "
+            "a few sentences and one code block."
+        )
+        return _refused("answer", f"empty-{completion.finish_reason}", feedback)
+    env = session.spec.env
+    try:
+        translation = translate(completion.text, num_agents=env.num_agents, state_dim=env.state_dim)
+    except TranslationError as error:
+        return _refused("translation", error.rule, _refusal_text(error, completion.text))
+    report = session.verify_fn(translation)
+    if not report.passed:
+        failed = [check.name for check in report.checks if check.required and not check.passed]
+        return _refused("verification", "+".join(failed), report.feedback())
+    return {"refusal": None, "report": report_to_json(report)}
+
+
+def _refused(stage: str, rule: str, feedback: str) -> dict[str, Any]:
+    return {"refusal": {"stage": stage, "rule": rule, "feedback": feedback}, "report": None}
+
+
+def _refusal_text(error: TranslationError, text: str) -> str:
+    where = f"Line {error.line} of the function: " if error.line is not None else ""
+    return f"{where}{error.message}\nFix: {error.fix}"
+
+
+def _accepted(
+    session: Session, candidate: Candidate, text: str, outcome: dict[str, Any]
+) -> Candidate:
+    env = session.spec.env
+    return dataclasses.replace(
+        candidate,
+        translation=translate(text, num_agents=env.num_agents, state_dim=env.state_dim),
+        report=report_from_json(outcome["report"]),
+    )
+
+
+def _with_repair(
+    messages: tuple[Message, ...],
+    completion: Completion,
+    refusal: Refusal,
+    candidate: Candidate,
+    repair: int,
+) -> tuple[Message, ...]:
+    """The conversation goes on; only the last refused answer stays in it, so it stays bounded."""
+    if refusal.stage == "answer":
+        return messages
+    turn = fill_prompt(
+        "coder_repair",
+        round=candidate.round,
+        candidate=candidate.index + 1,
+        repair=repair,
+        refusal=observed(f"{refusal.stage}, rule `{refusal.rule}`\n{refusal.feedback}"),
+    )
+    return (*messages[:2], Message("assistant", completion.text), Message("user", turn))
+
+
+def _charge(session: Session, candidate: Candidate, completion: Completion) -> Candidate:
+    usage = completion.usage
+    tokens = usage.prompt_tokens + usage.output_tokens + usage.thinking_tokens
+    dollars = session.ledger.dollars_of(session.config.llm.coder_model, usage, session.client.name)
+    known = candidate.dollars is not None and dollars is not None
+    return dataclasses.replace(
+        candidate,
+        tokens=candidate.tokens + tokens,
+        dollars=(candidate.dollars or 0.0) + (dollars or 0.0) if known else None,
+    )
+
+
+def _spent(candidate: Candidate) -> dict[str, Any]:
+    return {"tokens": candidate.tokens, "dollars": candidate.dollars}
+
+
+def _valid_text(candidate: Candidate) -> str:
+    assert candidate.translation is not None
+    assert candidate.report is not None
+    repaired = f", after {len(candidate.refusals)} repair(s)" if candidate.refusals else ""
+    return f"{candidate.translation.dialect}, credit ≥ 0: {candidate.report.igm}{repaired}"

@@ -1,0 +1,269 @@
+"""The coder–evaluator loop.
+
+    propose K → translate → verify → repair → drop repeats → measure → review → choose → feedback
+
+"QLLM: Do We Really Need a Mixing Network for Credit Assignment in Multi-Agent Reinforcement
+Learning?", https://arxiv.org/abs/2504.12961, with what that loop lacks: errors go back to the
+coder, training decides, and a killed run goes on where it stopped.
+"""
+
+import dataclasses
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from qllm_jax.config import Config, config_to_mapping
+from qllm_jax.errors import UserError
+from qllm_jax.llm import Caps, Client, Ledger, RecordingClient, with_ledger
+from qllm_jax.llm.ledger import parse_prices
+from qllm_jax.llm.transcripts import completion_from_json
+from qllm_jax.synthesis.archive import Archive
+from qllm_jax.synthesis.candidate import Candidate
+from qllm_jax.synthesis.coder import Parent, Session
+from qllm_jax.synthesis.journal import Journal
+from qllm_jax.synthesis.measure import VDN, ArmMeasurement, MeasureFn
+from qllm_jax.synthesis.result import SynthesisEvent, SynthesisResult
+from qllm_jax.synthesis.rounds import RoundOutcome, play_round, reflection_text
+from qllm_jax.synthesis.tournament import make_measure
+from qllm_jax.tasks import rollout_states
+from qllm_jax.tasks.spec import TaskSpec
+from qllm_jax.tfcaf import Artifact, make_artifact
+from qllm_jax.training import ChunkReport
+from qllm_jax.verify import verify
+
+_NUM_STATES = 256
+
+OnEvent = Callable[[SynthesisEvent], None]
+
+
+def generate(
+    spec: TaskSpec,
+    config: Config,
+    client: Client,
+    directory: Path,
+    on_event: OnEvent | None = None,
+    evaluate: MeasureFn | None = None,
+) -> SynthesisResult:
+    """Turn a task into a TFCAF.
+
+    Args:
+        spec: The task.
+        config: Its `llm` and `synthesis` groups decide; the others configure measured training.
+        client: Who answers; recorded automatically unless it replays.
+        directory: Journal and transcripts of this run; an interrupted run in it is resumed.
+        on_event: Called with every event, one at a time.
+        evaluate: Trains arms; None is a tournament in one compiled program.
+
+    Raises:
+        UserError: Another run holds the directory, an answer is not recorded, a cap left no
+            candidate, or no candidate was valid.
+    """
+    directory = Path(directory)
+    journal = Journal(directory, _identity(spec, config, client))
+    try:
+        session, states = _open_session(spec, config, client, journal, on_event)
+        measure = None
+        if config.synthesis.evaluator != "llm":
+            measure = evaluate or make_measure(spec, config, on_chunk=_progress(session))
+        return _play(session, states, measure)
+    finally:
+        journal.close()
+
+
+def _identity(spec: TaskSpec, config: Config, client: Client) -> dict[str, Any]:
+    """What makes a run the same run; caps and patience may change between its parts."""
+    values = config_to_mapping(config)
+    free = {"max_tokens", "max_dollars", "max_calls", "max_seconds"}
+    llm = {"coder_model", "evaluator_model", "temperature", "max_output_tokens"}
+    return {
+        "task": spec.name,
+        "env_kwargs": dict(spec.env_kwargs),
+        "provider": client.name,
+        "synthesis": {key: item for key, item in values["synthesis"].items() if key not in free},
+        "llm": {key: values["llm"][key] for key in sorted(llm)},
+        "learner": values["learner"],
+        "agent": values["agent"],
+    }
+
+
+def _open_session(
+    spec: TaskSpec, config: Config, client: Client, journal: Journal, on_event: OnEvent | None
+) -> tuple[Session, np.ndarray]:
+    synthesis = config.synthesis
+    caps = Caps(
+        synthesis.max_tokens, synthesis.max_dollars, synthesis.max_calls, synthesis.max_seconds
+    )
+    ledger = Ledger(caps, parse_prices(config.llm.prices))
+    for event in journal.events:
+        ledger.pass_time(event["seconds"])
+        if isinstance(event["value"], dict) and "completion" in event["value"]:
+            asked = event["value"]
+            usage = completion_from_json(asked["completion"]).usage
+            ledger.restore(asked["purpose"], asked["model"], usage, client.name)
+    if client.name != "recorded":
+        client = RecordingClient(client, journal.directory / "transcripts")
+    states = rollout_states(spec, jax.random.key(0), _NUM_STATES)
+    lock = threading.Lock()
+
+    def tell(kind: str, round_number: int, candidate: str = "", text: str = "", **values: Any):
+        if on_event is not None:
+            with lock:
+                on_event(SynthesisEvent(kind, round_number, candidate, text, values))
+
+    session = Session(
+        spec=spec,
+        config=config,
+        client=with_ledger(client, ledger),
+        journal=journal,
+        ledger=ledger,
+        verify_fn=lambda translation: verify(
+            translation, states=states, igm=synthesis.igm, task=spec.name
+        ),
+        tell=tell,
+    )
+    return session, states
+
+
+def _progress(session: Session) -> Callable[[ChunkReport], None]:
+    def on_chunk(report: ChunkReport) -> None:
+        session.tell(
+            "measuring",
+            0,
+            text=f"measured {report.chunk} of {report.num_chunks} times",
+            done=report.chunk / report.num_chunks,
+            remaining_s=report.remaining_s,
+        )
+
+    return on_chunk
+
+
+def _play(session: Session, states: np.ndarray, measure: MeasureFn | None) -> SynthesisResult:
+    synthesis = session.config.synthesis
+    archive = Archive(states)
+    parent: Parent | None = None
+    outcomes: list[RoundOutcome] = []
+    stopped = "rounds"
+    for round_number in range(1, synthesis.num_rounds + 1):
+        if session.ledger.seconds_left <= 0:
+            stopped = "budget: synthesis.max_seconds is used up"
+            break
+        outcome = play_round(session, round_number, archive, parent, measure, states)
+        outcomes.append(outcome)
+        if outcome.measured is not None:
+            archive.note_scores(outcome.measured)
+        parent = _next_parent(archive, parent, outcome, states)
+        if outcome.stopped:
+            stopped = outcome.stopped
+            break
+    session.tell("stopped", len(outcomes), text=stopped)
+    if parent is None:
+        raise UserError(_nothing_valid(session, outcomes, stopped))
+    return _result(session, parent.candidate, outcomes, stopped)
+
+
+def _next_parent(
+    archive: Archive, parent: Parent | None, outcome: RoundOutcome, states: np.ndarray
+) -> Parent | None:
+    if outcome.chosen is None or not outcome.reason:
+        return parent
+    return Parent(
+        candidate=outcome.chosen,
+        reflection=reflection_text(outcome.chosen, outcome.measured, states),
+        inspiration=archive.inspiration(outcome.chosen.name),
+        advice=outcome.advice,
+    )
+
+
+def _nothing_valid(session: Session, outcomes: list[RoundOutcome], stopped: str) -> str:
+    why = "; ".join(
+        f"{item.name} {item.verdict}: {item.rule or item.error}"
+        for outcome in outcomes
+        for item in outcome.candidates
+    )
+    return (
+        f"no candidate for {session.spec.name} passed verification ({why or stopped}). The answers "
+        f"and what refused them are in {session.journal.path}. Raise synthesis.num_rounds or "
+        "synthesis.max_repairs, use a stronger llm.coder_model, or relax synthesis.igm."
+    )
+
+
+def _result(
+    session: Session, chosen: Candidate, outcomes: list[RoundOutcome], stopped: str
+) -> SynthesisResult:
+    latest: dict[str, ArmMeasurement] = {}
+    for outcome in outcomes:
+        latest |= outcome.measured or {}
+    advice = {outcome.chosen.name: outcome.advice for outcome in outcomes if outcome.chosen}
+    candidates = tuple(
+        _judged(item, chosen.name, latest.get(item.name), advice.get(item.name, ""))
+        for outcome in outcomes
+        for item in outcome.candidates
+    )
+    chosen = next(item for item in candidates if item.name == chosen.name)
+    reason = _reason(chosen, outcomes)
+    recorded = session.client.name == "recorded"
+    notes = (
+        ("The language model's answers were replayed from recorded transcripts.",)
+        if recorded
+        else ()
+    )
+    session.tell("done", len(outcomes), chosen.name, reason)
+    return SynthesisResult(
+        artifact=_artifact(session, chosen, reason, latest.get(chosen.name)),
+        chosen=chosen,
+        candidates=candidates,
+        reason=reason,
+        stopped=stopped,
+        costs=session.ledger.rows(),
+        reference=({VDN: (latest[VDN].score, *latest[VDN].interval)} if VDN in latest else {}),
+        agreement={
+            number: outcome.agreement
+            for number, outcome in enumerate(outcomes, start=1)
+            if outcome.agreement is not None
+        },
+        provider=session.client.name,
+        notes=notes,
+    )
+
+
+def _judged(
+    candidate: Candidate, chosen: str, measurement: ArmMeasurement | None, advice: str
+) -> Candidate:
+    if candidate.name == chosen:
+        verdict = "chosen"
+    elif candidate.verdict == "valid":
+        verdict = "measured" if measurement is not None else "kept"
+    else:
+        verdict = candidate.verdict
+    candidate = dataclasses.replace(candidate, verdict=verdict, advice=advice)
+    if measurement is None:
+        return candidate
+    low, high = measurement.interval
+    return dataclasses.replace(
+        candidate,
+        score=measurement.score,
+        low=low,
+        high=high,
+        num_seeds=len(measurement.scores),
+    )
+
+
+def _reason(chosen: Candidate, outcomes: list[RoundOutcome]) -> str:
+    parts = [
+        f"Round {number}: {outcome.chosen.name} was chosen because {outcome.reason}"
+        for number, outcome in enumerate(outcomes, start=1)
+        if outcome.chosen is not None and outcome.reason
+    ]
+    return " ".join([*parts, f"{chosen.name} is the result."])
+
+
+def _artifact(
+    session: Session, chosen: Candidate, reason: str, measurement: ArmMeasurement | None
+) -> Artifact:
+    assert chosen.translation is not None
+    assert chosen.report is not None
+    raise AssertionError(make_artifact)

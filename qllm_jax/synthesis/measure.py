@@ -1,0 +1,118 @@
+"""Measured evaluation: train every arm with the same seeds and compare what they reach.
+
+`MeasureFn` is the seam: the loop knows arms and numbers, not training. `make_measure` gives the
+real one, a tournament in which all arms × seeds are one compiled program.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import jax.numpy as jnp
+import numpy as np
+
+from qllm_jax.types import TfcafFunction
+
+VDN = "vdn"
+_RESAMPLES = 4000
+
+
+def vdn(agent_qs: Any, state: Any) -> Any:
+    """The reference arm: VDN is the TFCAF that sums.
+
+    "Value-Decomposition Networks For Cooperative Multi-Agent Learning",
+    https://arxiv.org/abs/1706.05296.
+    """
+    return jnp.sum(agent_qs, axis=-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class ArmMeasurement:
+    """What training one arm gave; plain values, so that the journal can hold it.
+
+    Attributes:
+        scores: S per-seed scores: mean return of the last quarter of the evaluations.
+        curve: E mean returns over seeds, the untrained policy first.
+        env_steps: E environment steps per seed, at which the curve was read.
+        td_error: Mean absolute TD error between evaluations; may be empty.
+        diverged: Seeds in which a loss or a parameter was not finite.
+    """
+
+    scores: tuple[float, ...]
+    curve: tuple[float, ...]
+    env_steps: tuple[int, ...]
+    td_error: tuple[float, ...] = ()
+    diverged: int = 0
+
+    @property
+    def score(self) -> float:
+        """Mean over seeds."""
+        return float(np.mean(self.scores))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % bootstrap interval of the mean over seeds."""
+        return mean_interval(np.asarray(self.scores))
+
+
+class MeasureFn(Protocol):
+    """Trains arms side by side."""
+
+    def __call__(
+        self, arms: Mapping[str, TfcafFunction], first_seed: int
+    ) -> dict[str, ArmMeasurement]:
+        """Measure every arm with the same seeds, `first_seed` the first of them."""
+        ...
+
+
+def measurement_to_json(measurement: ArmMeasurement) -> dict[str, Any]:
+    """Plain values for the journal."""
+    return dataclasses.asdict(measurement)
+
+
+def measurement_from_json(content: Mapping[str, Any]) -> ArmMeasurement:
+    """The inverse of `measurement_to_json`."""
+    return ArmMeasurement(
+        scores=tuple(content["scores"]),
+        curve=tuple(content["curve"]),
+        env_steps=tuple(content["env_steps"]),
+        td_error=tuple(content["td_error"]),
+        diverged=content["diverged"],
+    )
+
+
+def mean_interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % percentile-bootstrap interval of a mean, `[S] -> (low, high)`; seeded, so repeatable."""
+    rows = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
+    low, high = np.percentile(values[rows].mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def paired_interval(left: ArmMeasurement, right: ArmMeasurement) -> tuple[float, float]:
+    """95 % interval of the mean of `left - right`, seed by seed: both saw the same seeds."""
+    return mean_interval(np.asarray(left.scores) - np.asarray(right.scores))
+
+
+def statistical_ties(measured: Mapping[str, ArmMeasurement], names: tuple[str, ...]) -> list[str]:
+    """Of `names`, those not clearly below the best: their paired interval against it reaches 0.
+
+    Best mean first; arms that diverged in some seed come after all that did not.
+    """
+    order = sorted(
+        names, key=lambda name: (measured[name].diverged > 0, -_finite(measured[name].score))
+    )
+    best = measured[order[0]]
+    return [
+        name
+        for name in order
+        if name == order[0]
+        or (
+            measured[name].diverged <= best.diverged
+            and np.isfinite(measured[name].score)
+            and paired_interval(best, measured[name])[0] <= 0.0
+        )
+    ]
+
+
+def _finite(value: float) -> float:
+    return value if np.isfinite(value) else -np.inf
