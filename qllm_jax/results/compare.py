@@ -29,6 +29,7 @@ from qllm_jax.results.table import (
     format_number,
     format_rate,
     format_seconds,
+    format_steps,
     markdown,
 )
 
@@ -226,7 +227,7 @@ def comparison_table(
         "seeds",
         f"difference to {first}",
         f"P(better than {first})",
-        "env steps to threshold",
+        "steps to threshold",
         "mixer parameters",
         "compile",
         "run",
@@ -247,6 +248,7 @@ def comparison_table(
         rows=tuple(body),
         numeric=(False, *[True] * (len(columns) - 1)),
         notes=tuple(table_notes(rows, score, threshold)),
+        weak=tuple(range(len(rows), len(body))),
     )
 
 
@@ -263,10 +265,9 @@ def _cells(row: ComparisonRow) -> tuple[str, ...]:
         seeds = f"{row.num_seeds} of {row.num_seeds + row.num_diverged}"
     if row.steps_to_threshold is None:
         steps = "–"
-    elif math.isinf(row.steps_to_threshold):
-        steps = f"not reached ({row.num_reached}/{row.num_seeds})"
     else:
-        steps = f"{format_count(row.steps_to_threshold)} ({row.num_reached}/{row.num_seeds})"
+        shown = "–" if math.isinf(row.steps_to_threshold) else format_steps(row.steps_to_threshold)
+        steps = f"{shown} ({row.num_reached}/{row.num_seeds})"
     return (
         name,
         format_number(row.final.point, decimals_for(row.final)),
@@ -290,9 +291,10 @@ def table_notes(rows: Sequence[ComparisonRow], score: str, threshold: float | No
     ]
     if threshold is not None:
         notes.append(
-            f"Threshold: {format_number(threshold, 1)}, {100 * THRESHOLD_FRACTION:.0f} % of the way "
-            "from the untrained level to the best final IQM; median over seeds, in brackets how many "
-            "seeds reach it."
+            f"Threshold: {format_number(threshold, 1)}, "
+            f"{100 * THRESHOLD_FRACTION:.0f} % of the way from the untrained level to the best "
+            "final IQM; median over seeds of the first evaluation there, in brackets how many "
+            "seeds get there."
         )
     fewest = min((row.num_seeds for row in rows), default=0)
     if 0 < fewest < 10:

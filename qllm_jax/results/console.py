@@ -331,7 +331,7 @@ def _rich_table(table: Table, width: int) -> rich.console.RenderableType:
             rich.text.Text(column), justify="right" if right else "left", vertical="top"
         )
     for index, row in enumerate(table.rows):
-        style = "bold" if index in table.strong else ""
+        style = "bold" if index in table.strong else "dim" if index in table.weak else ""
         shown.add_row(*(rich.text.Text(cell, style=style) for cell in row))
     return shown
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator
 
 from qllm_jax.results.compare import curve, has_scores, untrained_interval
 from qllm_jax.results.report_data import EpisodeFigure, RunSummary
@@ -65,25 +65,9 @@ def _draw_curves(
     labels: list[tuple[float, str, str, bool]] = []
     last_step = max(int(curve(run)[1][-1]) for run in drawn)
     for index, run in enumerate(drawn):
-        scores, steps = curve(run)
-        interval = curve_interval(scores)
-        color = color_of(index)
-        if len(scores) > 1:
-            axes.fill_between(
-                steps, interval.low, interval.high, color=color, alpha=0.18, linewidth=0
-            )
-        mark = "o" if len(steps) == 1 else ""
-        axes.plot(
-            steps,
-            interval.point,
-            color=color,
-            linestyle=line_style_of(index),
-            linewidth=1.8,
-            marker=mark,
-        )
-        if steps[-1] < last_step:
-            axes.plot(steps[-1:], interval.point[-1:], color=color, marker="x", markersize=6)
-        labels.append((float(interval.point[-1]), run.name, color, True))
+        end = _draw_curve(axes, run, index, last_step)
+        if end is not None:
+            labels.append((end, run.name, color_of(index), True))
     levels = {**landmarks}
     untrained = untrained_interval(drawn[0])
     if untrained is not None:
@@ -98,8 +82,35 @@ def _draw_curves(
     return True
 
 
+def _draw_curve(axes: Axes, run: RunSummary, index: int, last_step: int) -> float | None:
+    """Draw one curve; returns where it ends, or None where it stops early and is labelled there."""
+    scores, steps = curve(run)
+    interval = curve_interval(scores)
+    color, style = color_of(index), line_style_of(index)
+    if len(scores) > 1:
+        axes.fill_between(steps, interval.low, interval.high, color=color, alpha=0.18, linewidth=0)
+    axes.plot(steps, interval.point, color=color, linestyle=style, linewidth=1.8)
+    end = float(interval.point[-1])
+    if steps[-1] >= 0.97 * last_step and len(steps) > 1:
+        return end
+    axes.plot(steps[-1:], [end], color=color, marker="x", markersize=6, clip_on=False)
+    axes.annotate(
+        f"{run.name} ({run.info.get('status') or 'ended'})",
+        xy=(float(steps[-1]), end),
+        xytext=(8, 0),
+        textcoords="offset points",
+        va="center",
+        color=color,
+        fontsize=FONT_SIZE,
+        fontweight="bold",
+    )
+    return None
+
+
 def _label_right(axes: Axes, labels: Sequence[tuple[float, str, str, bool]]) -> None:
     """Names beside the right end, moved apart, tied to their values by thin lines."""
+    if not labels:
+        return
     figure = axes.get_figure()
     assert figure is not None
     low, high = axes.get_ylim()
@@ -144,21 +155,35 @@ def _credit_heights(
     """Inches of frames, credit and team value, each with its own margins."""
     strip = 0.12
     if len(episode.frames):
-        span = (width - _LEFT - _RIGHT) / _frame_count(episode, width, num_frames)
-        shape = np.asarray(episode.frames[0]).shape
-        strip = min(span * 0.96 * shape[0] / shape[1], 2.2) + 0.34
+        strip = _frame_size(episode, width, num_frames)[0] + 0.34
     num_agents = np.asarray(episode.credits).shape[1]
     credit = 2.2 if num_agents <= MAX_CREDIT_LINES else min(0.8 + 0.17 * num_agents, 4.5)
     has_team = episode.rewards is not None or episode.q_tot is not None
-    return strip, credit, 1.45 if has_team else 0.55
+    return strip, credit, 1.5 if has_team else 0.55
 
 
 _LEFT, _RIGHT = 0.72, 1.5  # inches beside the time axis
 
 
-def _frame_count(episode: EpisodeFigure, width: float, num_frames: int | None) -> int:
-    fit = max(int((width - _LEFT - _RIGHT) / 0.92), 2)
-    return min(num_frames or fit, len(episode.frames), len(episode.credits))
+def _frame_steps(episode: EpisodeFigure, width: float, num_frames: int | None) -> range:
+    """Evenly spaced steps whose frames fit beside each other, in the middle of the episode."""
+    steps = min(len(episode.credits), len(episode.frames))
+    fit = num_frames or max(int((width - _LEFT - _RIGHT) / 0.75), 2)
+    stride = -(-steps // fit)
+    count = steps // stride
+    first = (steps - 1 - (count - 1) * stride) // 2
+    return range(first, first + count * stride, stride)
+
+
+def _frame_size(
+    episode: EpisodeFigure, width: float, num_frames: int | None
+) -> tuple[float, float]:
+    """Height and width of a frame in inches; it keeps the proportions of the image."""
+    rows, columns = np.asarray(episode.frames[0]).shape[:2]
+    steps = _frame_steps(episode, width, num_frames)
+    share = steps.step / len(episode.credits) if len(steps) > 1 else 1.0
+    tall = min(0.94 * share * (width - _LEFT - _RIGHT) * rows / columns, 1.8)
+    return tall, tall * columns / rows
 
 
 def _draw_credit(
@@ -172,44 +197,48 @@ def _draw_credit(
     limits = (-0.5, len(credits) - 0.5)
     left, span = _LEFT / width, 1 - (_LEFT + _RIGHT) / width
     top = 1 - heights[0] / height
-    if len(episode.frames):
-        _draw_frames(figure, episode, (left, top, span, heights[0] / height), num_frames)
     bottom = heights[2] / height
-    axes = figure.add_axes((left, bottom, span, top - bottom - 0.02))
-    beside = figure.add_axes((1 - 1.4 / width, bottom, 1.35 / width, top - bottom - 0.02))
+    tall = top - bottom - 0.06 / height
+    axes = figure.add_axes((left, bottom, span, tall))
+    beside = figure.add_axes((1 - 1.4 / width, bottom, 1.35 / width, tall))
     if credits.shape[1] <= MAX_CREDIT_LINES:
         _draw_credit_lines(axes, beside, credits, episode.agent_names)
     else:
         _draw_credit_heat(axes, beside, credits, episode.agent_names)
     axes.set_xlim(*limits)
+    if len(episode.frames):
+        steps = _draw_frames(figure, episode, (left, top, span), num_frames)
+        for step in steps if credits.shape[1] <= MAX_CREDIT_LINES else ():
+            axes.axvline(step, color="#e3e7eb", linewidth=0.8, zorder=0)
     if episode.rewards is not None or episode.q_tot is not None:
-        axes.tick_params(labelbottom=False)
-        team = figure.add_axes((left, 0.48 / height, span, (heights[2] - 0.48 - 0.1) / height))
+        axes.tick_params(labelbottom=False, bottom=False)
+        team = figure.add_axes((left, 0.48 / height, span, (heights[2] - 0.48 - 0.2) / height))
         _draw_team(team, episode)
         team.set_xlim(*limits)
+        axes.yaxis.set_label_coords(-0.48 / (span * width), 0.5)
+        team.yaxis.set_label_coords(-0.48 / (span * width), 0.5)
     else:
+        _whole_steps(axes, len(credits))
         axes.set_xlabel("step of the episode", color=INK, fontsize=FONT_SIZE)
 
 
 def _draw_frames(
     figure: Figure | SubFigure,
     episode: EpisodeFigure,
-    box: tuple[float, float, float, float],
+    box: tuple[float, float, float],
     num_frames: int | None,
-) -> None:
-    """Frames centred on their steps, with the step's number above."""
+) -> range:
+    """Draw frames centred on their steps, with the step's number above; returns the steps.
+
+    `box` is left end, bottom and width of the time axis, as parts of the figure.
+    """
     width, height = figure.bbox.width / figure.dpi, figure.bbox.height / figure.dpi
-    left, bottom, span, _ = box
-    steps = len(episode.credits)
-    count = _frame_count(episode, width, num_frames)
-    cell = span / count
-    for index in range(count):
-        # The step nearest to the middle of the cell, and the frame centred on exactly it.
-        step = min(int((index + 0.5) * steps / count), steps - 1)
-        center = left + span * (step + 0.5) / steps
+    left, bottom, span = box
+    steps = _frame_steps(episode, width, num_frames)
+    tall, wide = _frame_size(episode, width, num_frames)
+    for step in steps:
         image = np.asarray(episode.frames[step])
-        tall = min(0.96 * cell * width * image.shape[0] / image.shape[1], 2.2)
-        wide = tall * image.shape[1] / image.shape[0]
+        center = left + span * (step + 0.5) / len(episode.credits)
         axes = figure.add_axes(
             (center - wide / width / 2, bottom + 0.07 / height, wide / width, tall / height)
         )
@@ -220,11 +249,12 @@ def _draw_frames(
             spine.set_color("#c4c9d0")
             spine.set_linewidth(0.7)
         axes.set_title(
-            f"step {step}" if index == 0 else str(step),
+            f"step {step}" if step == steps[0] else str(step),
             color=MUTED,
             fontsize=FONT_SIZE - 1.5,
             pad=2.5,
         )
+    return steps
 
 
 def _draw_credit_lines(axes: Axes, beside: Axes, credits: np.ndarray, names: Sequence[str]) -> None:
@@ -236,6 +266,7 @@ def _draw_credit_lines(axes: Axes, beside: Axes, credits: np.ndarray, names: Seq
             color=color_of(agent),
             linewidth=1.8,
             linestyle=line_style_of(agent),
+            marker="o" if len(values) == 1 else "",
         )
     low, high = _padded_limits(credits)
     axes.set_ylim(low, high)
@@ -279,9 +310,10 @@ def _padded_limits(values: np.ndarray) -> tuple[float, float]:
     """Limits with room; credit is compared with 0, so 0 is shown where it is near."""
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    if 0 < low < 0.6 * high:
+    flat = high - low < 1e-6 * max(abs(high), abs(low), 1e-12)
+    if low > 0 and (flat or low < 0.6 * high):
         low = 0.0
-    if 0.6 * low < high < 0:
+    if high < 0 and (flat or high > 0.6 * low):
         high = 0.0
     pad = 0.07 * (high - low) or max(abs(high) * 0.2, 0.1)
     return (low - pad if low != 0 else low - pad / 3), high + pad
@@ -309,6 +341,7 @@ def _draw_credit_heat(axes: Axes, beside: Axes, credits: np.ndarray, names: Sequ
     beside.barh(np.arange(len(means)), means, color="#4a7fb5", height=0.7)
     beside.set_ylim(axes.get_ylim())
     beside.set_yticks([])
+    beside.xaxis.set_major_locator(MaxNLocator(2))
     beside.grid(visible=False)
     beside.set_xlabel("mean credit", color=MUTED, fontsize=FONT_SIZE - 1.5)
     beside.tick_params(labelsize=FONT_SIZE - 2.5)
@@ -316,15 +349,20 @@ def _draw_credit_heat(axes: Axes, beside: Axes, credits: np.ndarray, names: Sequ
     assert figure is not None
     place = axes.get_position()
     bar = figure.add_axes((place.x0 + place.width + 0.004, place.y0, 0.006, place.height))
-    figure.colorbar(image, cax=bar)
+    figure.colorbar(image, cax=bar).outline.set_visible(False)
     bar.tick_params(labelsize=FONT_SIZE - 3, colors=MUTED, length=2)
-    beside.set_position((place.x1 + 0.058, place.y0, 1 - place.x1 - 0.068, place.height))
+    beside.set_position((place.x1 + 0.058, place.y0, 1 - place.x1 - 0.08, place.height))
+
+
+def _whole_steps(axes: Axes, num_steps: int) -> None:
+    """Ticks at whole steps only."""
+    axes.xaxis.set_major_locator(FixedLocator([0]) if num_steps == 1 else MaxNLocator(integer=True))
 
 
 def _draw_team(axes: Axes, episode: EpisodeFigure) -> None:
     """Reward as bars and q_tot as a line, in the units of the environment and of the learner."""
     plain_axes(axes, "step of the episode", "reward" if episode.rewards is not None else "q_tot")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _whole_steps(axes, len(episode.credits))
     target = axes
     if episode.rewards is not None:
         rewards = np.asarray(episode.rewards, dtype=float)
@@ -337,7 +375,8 @@ def _draw_team(axes: Axes, episode: EpisodeFigure) -> None:
                 target.spines[side].set_visible(False)
     if episode.q_tot is not None:
         values = np.asarray(episode.q_tot, dtype=float)
-        target.plot(np.arange(len(values)), values, color=INK, linewidth=1.3)
+        mark = "o" if len(values) == 1 else ""
+        target.plot(np.arange(len(values)), values, color=INK, linewidth=1.3, marker=mark)
         target.tick_params(colors=MUTED, labelsize=FONT_SIZE - 1.5, length=2)
         target.yaxis.set_major_locator(MaxNLocator(3))
         if target is not axes:

@@ -1,5 +1,6 @@
 """The one honest sentence: what the statistics say, and no more."""
 
+import math
 from collections.abc import Sequence
 
 from qllm_jax.results.compare import ComparisonRow, untrained_overall
@@ -7,15 +8,13 @@ from qllm_jax.results.statistics import Interval
 from qllm_jax.results.table import format_interval
 
 
-def separated(interval: Interval | None) -> int:
+def separated(interval: Interval) -> int:
     """+1 or -1 where a difference's interval lies above or below 0, else 0."""
-    if interval is None:
-        return 0
     return int(interval.low > 0) - int(interval.high < 0)
 
 
 def headline(rows: Sequence[ComparisonRow], task: str, score: str = "return") -> str:
-    """What was found, in at most four sentences.
+    """What was found, in at most three sentences.
 
     "Above" and "below" are said only where the 95 % interval of the difference excludes 0.
     """
@@ -24,11 +23,12 @@ def headline(rows: Sequence[ComparisonRow], task: str, score: str = "return") ->
         return f"Nothing has been evaluated after training on {task} yet."
     first, *others = trained
     seeds = f"{first.num_seeds} seed{'s' if first.num_seeds != 1 else ''}"
+    each = " each" if first.num_seeds != 1 else ""
     text = (
-        f"On {task}, {first.name} ends at an IQM {score} of {format_interval(first.final)} over "
-        f"{seeds} and {first.num_env_steps:,} environment steps per seed."
+        f"On {task}, {first.name} ends at an IQM {score} of {format_interval(first.final)} "
+        f"({seeds}, {first.num_env_steps:,} environment steps{each})"
     )
-    sentences = [text, _comparison_sentence(first, others), _learning_sentence(trained)]
+    sentences = [text + _comparison_clause(first, others) + ".", _learning_sentence(trained)]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -36,28 +36,27 @@ def _listed(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
-def _comparison_sentence(first: ComparisonRow, others: Sequence[ComparisonRow]) -> str:
-    """Rows hold `other - first`; the sentence turns it round."""
-    groups: dict[int, list[str]] = {1: [], -1: [], 0: []}
+def _comparison_clause(first: ComparisonRow, others: Sequence[ComparisonRow]) -> str:
+    """Rows hold `other - first`; the clause says where the first is."""
+    known: list[tuple[str, Interval]] = []
+    unknown: list[str] = []
     for row in others:
-        if row.difference is None:
+        if row.difference is None or row.compared_at is None:
             continue
-        ours = Interval(-row.difference.point, -row.difference.high, -row.difference.low)
-        shown = f"{row.name} ({format_interval(ours, sign=True)})"
-        groups[separated(ours)].append(shown)
+        early = row.compared_at < first.num_env_steps
+        name = f"{row.name} (compared at {row.compared_at:,} steps)" if early else row.name
+        if math.isnan(row.difference.low):
+            unknown.append(name)
+        else:
+            known.append((name, row.difference))
     parts = []
-    if groups[1]:
-        parts.append(f"is above {_listed(groups[1])}")
-    if groups[-1]:
-        parts.append(f"is below {_listed(groups[-1])}")
-    if groups[0]:
-        parts.append(f"cannot be told apart from {_listed(groups[0])}")
-    if not parts:
-        return ""
-    sentence = (
-        "; it ".join(parts) if len(parts) == 1 else ", ".join(parts[:-1]) + ", and " + (parts[-1])
-    )
-    return f"It {sentence} (difference of IQMs, 95 % interval)."
+    for side, words in ((-1, "above"), (1, "below"), (0, "not separable from")):
+        names = [name for name, difference in known if separated(difference) == side]
+        if names:
+            parts.append(f"{words} {_listed(names)}")
+    if unknown:
+        parts.append(f"with too few seeds to compare it with {_listed(unknown)}")
+    return f": {_listed(parts)}" if parts else ""
 
 
 def _learning_sentence(trained: Sequence[ComparisonRow]) -> str:

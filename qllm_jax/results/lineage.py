@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from qllm_jax.results.report_data import CandidateRow
+from qllm_jax.results.statistics import Interval
 from qllm_jax.results.style import FONT_SIZE, INK, MUTED, RULE, new_figure, plain_axes
 from qllm_jax.results.synthesis_table import score_interval
 from qllm_jax.results.table import format_interval
@@ -19,8 +20,8 @@ _STYLES = {  # verdict: (face, edge, marker)
     "measured": ("#0072B2", "#0072B2", "o"),
     "repaired": ("#0072B2", "#0072B2", "o"),
     "duplicate": ("white", MUTED, "o"),
-    "refused": ("white", "#D55E00", "X"),
-    "failed": ("white", "#D55E00", "X"),
+    "refused": ("#D55E00", "#D55E00", "x"),
+    "failed": ("#D55E00", "#D55E00", "x"),
     "arm": ("white", INK, "D"),
 }
 
@@ -49,7 +50,7 @@ def lineage_figure(
         left = (tree_width + names + 0.25) / width
         scores = figure.add_axes((left, bottom, 1 - left - 0.25 / width, tall))
         scores.set_ylim(*limits)
-        _draw_scores(scores, rows, score)
+        _draw_scores(scores, rows, score, labelled=width > 6)
     return figure
 
 
@@ -74,7 +75,15 @@ def _draw_tree(axes: Axes, rows: Sequence[CandidateRow]) -> None:
             )
         axes.axhline(y, color="#f1f3f5", linewidth=0.8, zorder=0)
         face, edge, marker = _STYLES.get(row.verdict, ("white", MUTED, "o"))
-        axes.plot([x], [y], marker=marker, markersize=7, markerfacecolor=face, markeredgecolor=edge)
+        axes.plot(
+            [x],
+            [y],
+            marker=marker,
+            markersize=7,
+            markerfacecolor=face,
+            markeredgecolor=edge,
+            markeredgewidth=1.8 if marker == "x" else 1.2,
+        )
         axes.annotate(
             f"{row.name}  {row.verdict}",
             xy=(len(columns) - 0.62, y),
@@ -93,7 +102,7 @@ def _draw_tree(axes: Axes, rows: Sequence[CandidateRow]) -> None:
         spine.set_visible(False)
 
 
-def _draw_scores(axes: Axes, rows: Sequence[CandidateRow], score: str) -> None:
+def _draw_scores(axes: Axes, rows: Sequence[CandidateRow], score: str, labelled: bool) -> None:
     plain_axes(axes, f"measured {score}, 95 % interval")
     axes.grid(visible=False)
     axes.grid(axis="x", color="#eceff2", linewidth=0.8)
@@ -118,13 +127,24 @@ def _draw_scores(axes: Axes, rows: Sequence[CandidateRow], score: str) -> None:
         )
         if row.verdict == "chosen":
             axes.axvline(interval.point, color=RULE, linewidth=0.9, zorder=0)
-            axes.annotate(
-                format_interval(interval),
-                xy=(interval.point, y),
-                xytext=(0, -5),
-                textcoords="offset points",
-                ha="center",
-                va="top",
-                fontsize=FONT_SIZE - 2.5,
-                color=edge,
-            )
+    for y, row in enumerate(rows):
+        interval = score_interval(row)
+        if labelled and row.verdict == "chosen" and interval and math.isfinite(interval.low):
+            _label_chosen(axes, interval, y)
+
+
+def _label_chosen(axes: Axes, interval: Interval, y: int) -> None:
+    """The chosen score in numbers, on the side where there is room."""
+    low, high = axes.get_xlim()
+    right = interval.point > (low + high) / 2
+    axes.annotate(
+        format_interval(interval),
+        xy=(interval.low if right else interval.high, y),
+        xytext=(-6 if right else 6, 0),
+        textcoords="offset points",
+        ha="right" if right else "left",
+        va="center",
+        fontsize=FONT_SIZE - 1.5,
+        fontweight="bold",
+        color=_STYLES["chosen"][1],
+    )

@@ -19,7 +19,8 @@ _TOKEN = re.compile(
     |(?P<name>[^\W\d]\w*)""",
     re.VERBOSE | re.DOTALL,
 )
-_NARROW_MEDIA = "(max-width: 640px)"
+_WIDE_INCHES = 8.6
+_NARROWER = ((540, 4.4), (820, 6.2))  # windows up to so many pixels, and inches for them
 
 
 def escape(text: object) -> str:
@@ -28,10 +29,15 @@ def escape(text: object) -> str:
     return html.escape(clean, quote=True)
 
 
+def unbroken(text: str) -> str:
+    """`escape`, with the parts of an interval `[low, high]` kept on one line."""
+    return re.sub(r"\[([^\[\]]{1,24}), ([^\[\]]{1,24})\]", "[\\1,\u00a0\\2]", escape(text))
+
+
 def paragraphs(text: str) -> str:
     """Blank lines separate paragraphs."""
     parts = [part.strip() for part in text.split("\n\n") if part.strip()]
-    return "".join(f"<p>{escape(part)}</p>" for part in parts)
+    return "".join(f"<p>{unbroken(part)}</p>" for part in parts)
 
 
 def highlight(source: str) -> str:
@@ -76,7 +82,8 @@ def table_html(table: Table, classes: str = "") -> str:
             f"<td{_align(right)}>{escape(cell)}</td>"
             for cell, right in zip(row, table.numeric, strict=True)
         )
-        body.append(f"<tr{' class=strong' if index in table.strong else ''}>{cells}</tr>")
+        kind = "strong" if index in table.strong else "weak" if index in table.weak else ""
+        body.append(f'<tr class="{kind}">{cells}</tr>' if kind else f"<tr>{cells}</tr>")
     notes = f'<p class="note">{escape(" ".join(table.notes))}</p>' if table.notes else ""
     return (
         f'<div class="scroll" tabindex="0"><table class="{escape(classes)}"><thead><tr>{head}'
@@ -99,20 +106,25 @@ def facts_html(facts: Mapping[str, object]) -> str:
 
 
 def figure_html(draw: Callable[[float], Figure | None], alt: str, caption: str = "") -> str:
-    """A figure drawn twice, for wide and for narrow windows; "" where `draw` returns None.
+    """A figure drawn for wide, middle and narrow windows, its text alike in all; "" for None.
 
     Args:
         draw: `width in inches -> figure`.
         alt: What it shows, for those who cannot see it.
         caption: Below it.
     """
-    wide, narrow = draw(8.6), draw(4.6)
-    if wide is None or narrow is None:
+    wide = draw(_WIDE_INCHES)
+    if wide is None:
         return ""
+    sources = "".join(
+        f'<source media="(max-width: {pixels}px)" srcset="{_data_uri(figure)}">'
+        for pixels, inches in _NARROWER
+        if (figure := draw(inches)) is not None
+    )
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     return (
-        f'<figure><picture><source media="{_NARROW_MEDIA}" srcset="{_data_uri(narrow)}">'
-        f'<img src="{_data_uri(wide)}" alt="{escape(alt)}"></picture>{below}</figure>'
+        f'<figure><picture>{sources}<img src="{_data_uri(wide)}" alt="{escape(alt)}"></picture>'
+        f"{below}</figure>"
     )
 
 

@@ -14,7 +14,7 @@ from qllm_jax.results.compare import (
 from qllm_jax.results.figures import curves_figure
 from qllm_jax.results.files import write_text
 from qllm_jax.results.findings import headline
-from qllm_jax.results.markup import escape, figure_html, section, table_html
+from qllm_jax.results.markup import escape, figure_html, section, table_html, unbroken
 from qllm_jax.results.report_data import ReportData
 from qllm_jax.results.report_design import design_section, tfcaf_section
 from qllm_jax.results.report_parts import (
@@ -56,9 +56,9 @@ def render_report(data: ReportData) -> str:
         style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
         heading=escape(data.task),
         byline=_byline(data, rows),
-        finding=escape(headline(rows, data.task, data.score)),
+        finding=unbroken(headline(rows, data.task, data.score)),
         warnings="".join(f'<p class="warning">{escape(note)}</p>' for note in _warnings(data)),
-        contents="".join(f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title, _ in shown),
+        contents=" ".join(f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title, _ in shown),
         sections="\n".join(section(anchor, title, body) for anchor, title, body in shown),
     )
 
@@ -67,11 +67,12 @@ def _byline(data: ReportData, rows: Sequence[ComparisonRow]) -> str:
     parts = ["QLLM-JAX report"]
     names = [row.name for row in rows]
     if names:
-        parts.append((" · ".join(names)) if len(names) == 1 else " vs ".join(names))
+        parts.append(", ".join(names))
     counts = {row.num_seeds + row.num_diverged for row in rows}
     if len(counts) == 1:
         (count,) = counts
-        parts.append(f"{count} seed{'s' if count != 1 else ''} each")
+        each = " each" if len(rows) > 1 else ""
+        parts.append(f"{count} seed{'s' if count != 1 else ''}{each}")
     parts += [part for part in (data.device, data.created) if part]
     return " · ".join(escape(part) for part in parts)
 
@@ -105,7 +106,8 @@ def _curves_section(data: ReportData) -> str:
         ),
         alt=f"Learning curves of {', '.join(run.name for run in data.runs)} on {data.task}",
         caption="Line: interquartile mean over seeds of the greedy evaluation. Band: 95 % "
-        "bootstrap interval, pointwise, whole curves resampled. Dotted: untrained policy and known levels.",
+        "bootstrap interval, pointwise, whole curves resampled. Dotted: untrained policy and "
+        "known levels.",
     )
 
 

@@ -32,7 +32,7 @@ def tfcaf_section(tfcaf: TfcafSummary | None) -> str:
     reason = "<h3>Why it was chosen</h3>" + paragraphs(tfcaf.reason) if tfcaf.reason else ""
     return (
         "<p>The function that trained the agents: <code>q_tot = tfcaf(agent_qs, state)</code>, "
-        "without learned parameters. Left, what runs; right, what the language model wrote.</p>"
+        "without learned parameters: what runs, beside what the language model wrote.</p>"
         '<div class="pair">'
         + code_block(tfcaf.source, "Translated: jnp, what runs")
         + code_block(tfcaf.original, f"Response, verbatim{written}")

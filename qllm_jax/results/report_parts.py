@@ -40,7 +40,7 @@ def describe_credit(episode: EpisodeFigure) -> str:
     """What the credits of an episode say: their spread, their sign, the return."""
     credits = np.asarray(episode.credits, dtype=float)
     num_steps, num_agents = credits.shape
-    text = f"A greedy episode of {num_steps} steps. "
+    text = f"A greedy episode of {num_steps} step{'s' if num_steps != 1 else ''}. "
     spread = np.ptp(credits, axis=1)
     scale = max(float(np.abs(credits).max()), 1e-12)
     uniform = float((spread <= 1e-6 * scale).mean())
@@ -106,8 +106,8 @@ def how_to_read_section(data: ReportData) -> str:
         return ""
     terms = {
         "IQM": "Interquartile mean: the lowest and the highest quarter of the seeds are dropped "
-        "and the rest averaged; less moved by one odd seed than the mean, less noisy than the median "
-        "(Agarwal et al. 2021, arXiv:2108.13264).",
+        "and the rest averaged; less moved by one odd seed than the mean, less noisy than the "
+        "median (Agarwal et al. 2021, arXiv:2108.13264).",
         "95 % interval": "Percentile bootstrap over seeds, 2,000 resamples. It says how far the "
         "aggregate would move with other seeds, on this task and this configuration only.",
         "Difference": "IQM minus the first mixer's, both sides resampled. Where its interval holds "

@@ -18,6 +18,7 @@ class Table:
         numeric: Per column, whether it is set flush right.
         notes: Sentences below.
         strong: Indices of rows to stress.
+        weak: Indices of rows for reference only.
     """
 
     title: str
@@ -26,6 +27,7 @@ class Table:
     numeric: tuple[bool, ...]
     notes: tuple[str, ...] = ()
     strong: tuple[int, ...] = ()
+    weak: tuple[int, ...] = ()
 
 
 def markdown(table: Table) -> str:
@@ -124,4 +126,14 @@ def format_rate(value: float | None) -> str:
     for factor, letter, places in ((1e6, "M", 2), (1e3, "k", 1)):
         if value >= factor:
             return f"{value / factor:.{places}f}{letter}"
+    return f"{value:.0f}"
+
+
+def format_steps(value: float | None) -> str:
+    """Environment steps to three digits: `800`, `110k`, `1.2M`."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:.3g}{letter}" if value < 999.5 * factor else "1000" + letter
     return f"{value:.0f}"
