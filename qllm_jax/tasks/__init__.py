@@ -1,1 +1,16 @@
-"""(see the modules)."""
+"""What is to be solved: environments with an executable description of their state."""
+
+from qllm_jax.tasks.registry import get_task, task_names, task_prompt
+from qllm_jax.tasks.rollout import rollout_states
+from qllm_jax.tasks.spec import StateField, TaskSpec
+from qllm_jax.tasks.table import tasks_table
+
+__all__ = [
+    "StateField",
+    "TaskSpec",
+    "get_task",
+    "rollout_states",
+    "task_names",
+    "task_prompt",
+    "tasks_table",
+]

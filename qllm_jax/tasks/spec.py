@@ -52,6 +52,8 @@ class TaskSpec:
             agents (new agent i is old agent `permutation[i]`); None where unknown.
         edge_states: Rare states worth testing, name to `[K, D]` float32.
         score: What is reported: "return", "win rate", ….
+        score_fn: `(episode_return [], env_state at the episode's end) -> []`, the score of one
+            episode; None where it is the return. Pure, may be vmapped.
         landmarks: Known scores by name, such as `{"random": -75.0}`, measured, higher is better.
         env_kwargs: What the environment was built with.
         render: `env_state -> [H, W, 3]` uint8 image on the host; None where there is none.
@@ -66,6 +68,7 @@ class TaskSpec:
     relabel_state: Callable[[jax.Array, np.ndarray], jax.Array] | None = None
     edge_states: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     score: str = "return"
+    score_fn: Callable[[jax.Array, EnvState], jax.Array] | None = None
     landmarks: Mapping[str, float] = dataclasses.field(default_factory=dict)
     env_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     render: Callable[[EnvState], np.ndarray] | None = None

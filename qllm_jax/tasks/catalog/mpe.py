@@ -1,0 +1,35 @@
+"""What the particle worlds share: actions, lengths, pictures.
+
+JaxMARL's particle environments say done one step late and have no ending but the time limit;
+they are built with a limit that is never reached, and the adapter counts.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from qllm_jax.tasks import rendering
+
+EPISODE_LENGTH = 25
+NEVER = 1_000_000_000
+ACTION_NAMES = ("stay", "left (-x)", "right (+x)", "down (-y)", "up (+y)")
+_HALF_WIDTH = 1.6
+
+
+def render_world(num_agents: int, draw_below: Callable, env_state, radius: float = 0.15):
+    """A frame `[H, W, 3]` uint8: `draw_below(canvas, inner, num_agents)`, then the agents.
+
+    An agent outside the window sits on its rim, hollow.
+    """
+    inner = env_state.inner
+    canvas = rendering.Canvas(-_HALF_WIDTH, -_HALF_WIDTH, _HALF_WIDTH, _HALF_WIDTH)
+    canvas.grid(0.5)
+    draw_below(canvas, inner, num_agents)
+    for agent, (x, y) in enumerate(np.asarray(inner.p_pos)[:num_agents]):
+        rim = _HALF_WIDTH - radius
+        inside_x, inside_y = np.clip((x, y), -rim, rim)
+        if (inside_x, inside_y) == (x, y):
+            canvas.agent(x, y, radius, agent)
+        else:
+            canvas.ring(inside_x, inside_y, radius * 0.8, 0.03, rendering.agent_colour(agent))
+    return canvas.pixels()
