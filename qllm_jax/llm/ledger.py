@@ -170,20 +170,27 @@ class Ledger:
                     raise BudgetError(problem)
                 self._changed.wait(timeout=1.0)
 
-    def settle(self, reservation: Reservation, usage: Usage | None, provider: str) -> None:
+    def settle(
+        self,
+        reservation: Reservation,
+        usage: Usage | None,
+        provider: str,
+        model: str | None = None,
+    ) -> None:
         """Replace a reservation by what was used.
 
         Args:
             reservation: From `reserve`.
             usage: Tokens as billed; None where the attempt failed before anything was generated.
             provider: Who answered.
+            model: Which model did, where it is not the one asked for: a transcript's.
         """
         with self._changed:
             self._open.remove(reservation)
             request = reservation.request
             self._add(
                 request.purpose,
-                request.model,
+                model or request.model,
                 usage or Usage(0, 0, 0, 0),
                 provider,
                 failed=usage is None,

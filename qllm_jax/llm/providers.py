@@ -56,7 +56,8 @@ class LedgeredClient:
         except BaseException:
             self.ledger.settle(reservation, None, self.name)
             raise
-        self.ledger.settle(reservation, completion.usage, self.name)
+        model = completion.model_version if self.name == RecordedClient.name else None
+        self.ledger.settle(reservation, completion.usage, self.name, model)
         return completion
 
 

@@ -83,12 +83,15 @@ class Transcript:
         source: Who wrote the completion, in words.
         request: As sent.
         completion: As received.
+        label: Which turn of a design run it answers, such as "r2c1@r1c3"; "" where unknown. For
+            people and for re-keying, never for look-up.
     """
 
     provider: str
     source: str
     request: Request
     completion: Completion
+    label: str = ""
 
     @property
     def file_name(self) -> str:
@@ -107,6 +110,7 @@ def write_transcript(directory: Path, transcript: Transcript) -> Path:
     content = {
         "provider": transcript.provider,
         "source": transcript.source,
+        "label": transcript.label,
         "request": _request_to_json(transcript.request),
         "completion": completion_to_json(transcript.completion),
     }
@@ -147,6 +151,7 @@ def read_transcript(path: Path) -> Transcript:
                 json_schema=request["json_schema"],
             ),
             completion=completion_from_json(content["completion"]),
+            label=content.get("label", ""),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(

@@ -43,6 +43,7 @@ class Candidate:
         high: Upper end.
         num_seeds: Seeds behind the score.
         advice: The evaluator's advice after its round, if it was the round's best.
+        model: Version of the model that wrote it, as the provider says.
         tokens: Tokens it cost, repairs included.
         dollars: Money it cost; None where a price is unknown.
     """
@@ -62,6 +63,7 @@ class Candidate:
     high: float | None = None
     num_seeds: int | None = None
     advice: str = ""
+    model: str = ""
     tokens: int = 0
     dollars: float | None = 0.0
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from qllm_jax.config import Config
-from qllm_jax.llm import Client, Completion, Message, Request
+from qllm_jax.llm import Client, Completion, Message, RecordedClient, Request
 from qllm_jax.llm.ledger import Ledger
 from qllm_jax.llm.prompts import fill_prompt, strategy_hints
 from qllm_jax.llm.transcripts import (
@@ -150,15 +150,17 @@ def _ask(session: Session, step: str, messages: tuple[Message, ...], sample: int
 
 def journaled_completion(session: Session, step: str, request: Request) -> Completion:
     """One completion, asked for at most once in the life of a run."""
-    content = session.journal.step(
-        step,
-        lambda: {
+
+    def answer() -> dict[str, Any]:
+        completion = session.client.complete(request)
+        replayed = session.client.name == RecordedClient.name
+        return {
             "purpose": request.purpose,
-            "model": request.model,
-            "completion": completion_to_json(session.client.complete(request)),
-        },
-        seconds=session.ledger.seconds,
-    )
+            "model": completion.model_version if replayed else request.model,
+            "completion": completion_to_json(completion),
+        }
+
+    content = session.journal.step(step, answer, seconds=session.ledger.seconds)
     return completion_from_json(content["completion"])
 
 
@@ -229,6 +231,7 @@ def _charge(session: Session, candidate: Candidate, completion: Completion) -> C
     known = candidate.dollars is not None and dollars is not None
     return dataclasses.replace(
         candidate,
+        model=completion.model_version,
         tokens=candidate.tokens + tokens,
         dollars=(candidate.dollars or 0.0) + (dollars or 0.0) if known else None,
     )
