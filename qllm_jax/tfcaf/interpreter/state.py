@@ -1,0 +1,350 @@
+"""The interpreter's state: where it is, what names hold, what was emitted, what may be spent.
+
+`Run.evaluate` and `Run.execute` look nodes up in tables that the modules beside this one fill.
+Imports the tfcaf modules below the interpreter. Made by `translate` for each reading of a source.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import dataclasses
+import keyword
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from qllm_jax.tfcaf import code as c
+from qllm_jax.tfcaf import limits
+from qllm_jax.tfcaf.code import Code
+from qllm_jax.tfcaf.comments import Comments
+from qllm_jax.tfcaf.contract import TranslationError
+from qllm_jax.tfcaf.emit import Body, Define, Line
+from qllm_jax.tfcaf.ops.context import OpCall
+from qllm_jax.tfcaf.values import (
+    Array,
+    Builtin,
+    Dropped,
+    DType,
+    Function,
+    Mapping,
+    Method,
+    Module,
+    Operation,
+    Sequence,
+    SliceValue,
+    Static,
+    Transformed,
+    Value,
+)
+
+_GREEK = dict(
+    zip(
+        "αβγδεζηθικλμνξοπρστυφχψωΔΣΩΦΨΛΘΠ",
+        "alpha beta gamma delta epsilon zeta eta theta iota kappa lam mu nu xi omicron pi rho "
+        "sigma tau upsilon phi chi psi omega Delta Sigma Omega Phi Psi Lam Theta Pi".split(),
+        strict=True,
+    )
+)
+_RESERVED = frozenset(dir(builtins)) | frozenset(keyword.kwlist) | {"jax", "jnp", "tfcaf"}
+_NOT_EMITTED = (Module, Operation, Builtin, DType, Dropped, Method, Transformed, Function)
+
+
+@dataclasses.dataclass(slots=True)
+class Scope:
+    """Names and what they hold.
+
+    Attributes:
+        parent: Where a name that is not here is looked up.
+        kind: "module", "function", "comprehension" or "branch" (an overlay: assignments inside
+            an `if` on data, which are merged after it).
+        suffix: Added to the emitted names of a branch.
+    """
+
+    parent: Scope | None
+    kind: str
+    suffix: str = ""
+    values: dict[str, Value] = dataclasses.field(default_factory=dict)
+    spelled: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(slots=True)
+class Frame:
+    """A call of a function of the source.
+
+    Attributes:
+        node: Its definition.
+        scope: Its local names.
+        early: Returns under conditions on data so far: (condition, value).
+        last_reads: For each name, the last line that reads it; loops reach to their end.
+    """
+
+    node: ast.FunctionDef | ast.Lambda | None
+    scope: Scope
+    early: list[tuple[Array, Value]] = dataclasses.field(default_factory=list)
+    last_reads: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(slots=True)
+class Leave:
+    """Why a block stopped: "return" (with its value), "break" or "continue"."""
+
+    how: str
+    value: Value | None = None
+
+
+Expressions = dict[type[ast.AST], Callable[["Run", Any], Value]]
+Statements = dict[type[ast.AST], Callable[["Run", Any], "Leave | None"]]
+EXPRESSIONS: Expressions = {}
+STATEMENTS: Statements = {}
+
+
+def expression(*nodes: type[ast.AST]) -> Callable[[Any], Any]:
+    """Register how nodes of these classes are evaluated."""
+
+    def register(function: Any) -> Any:
+        EXPRESSIONS.update(dict.fromkeys(nodes, function))
+        return function
+
+    return register
+
+
+def statement(*nodes: type[ast.AST]) -> Callable[[Any], Any]:
+    """Register how nodes of these classes are executed."""
+
+    def register(function: Any) -> Any:
+        STATEMENTS.update(dict.fromkeys(nodes, function))
+        return function
+
+    return register
+
+
+@dataclasses.dataclass(slots=True)
+class Run:
+    """One reading of a source: in one dialect, batched or not, for given N and D.
+
+    Attributes:
+        dialect: "torch", "numpy" or "jnp".
+        identifiers: Every name of the source and every name made so far.
+        comments: The source's comments, by line.
+        out: Where statements are emitted now.
+        helpers: Names of prelude helpers in use.
+        functions: Where each function of the source is emitted.
+        notes: What a reader should know.
+        no_grad: Inside `torch.no_grad()`.
+        branch_depth: How many conditions on data enclose this point.
+    """
+
+    dialect: str
+    identifiers: set[str]
+    comments: Comments
+    budget: limits.Budget = dataclasses.field(default_factory=limits.Budget)
+    scope: Scope = dataclasses.field(default_factory=lambda: Scope(None, "module"))
+    out: Body = dataclasses.field(default_factory=list)
+    helpers: set[str] = dataclasses.field(default_factory=set)
+    functions: dict[int, Define] = dataclasses.field(default_factory=dict)
+    frames: list[Frame] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
+    no_grad: bool = False
+    line: int | None = None
+    lines_emitted: int = 0
+    module_nodes: dict[str, ast.stmt] = dataclasses.field(default_factory=dict)
+    prelude: frozenset[str] = frozenset()
+
+    # -- walking the tree -----------------------------------------------------------------------
+
+    def evaluate(self, node: ast.expr) -> Value:
+        """The value of an expression."""
+        self.line = getattr(node, "lineno", self.line)
+        self.budget.step(self.line)
+        value = EXPRESSIONS[type(node)](self, node)
+        self.budget.text(len(value.code.text), self.line)
+        return value
+
+    def execute(self, body: list[ast.stmt]) -> Leave | None:
+        """Run a block until something leaves it."""
+        for node in body:
+            self.line = node.lineno
+            self.budget.step(self.line)
+            leave = STATEMENTS[type(node)](self, node)
+            if leave is not None:
+                return leave
+        return None
+
+    def refuse(self, rule: str, message: str, fix: str, line: int | None = None) -> TranslationError:
+        """A refusal at the current line; the caller raises it."""
+        return TranslationError(rule, message, fix, line or self.line)
+
+    def context(self, name: str) -> OpCall:
+        """A handler's context for an operation that syntax stands for, such as `+`."""
+        return OpCall(self, self.dialect, name, self.line)
+
+    def truth(self, node: ast.expr) -> Value:
+        """The value of a condition."""
+        return self.evaluate(node)
+
+    # -- emitting -------------------------------------------------------------------------------
+
+    def emit(self, text: str, leaves: bool = False) -> None:
+        """Emit one simple statement."""
+        self.lines_emitted += 1
+        if self.lines_emitted > limits.MAX_LINES:
+            raise limits.too_big("The function unrolls into too many statements", self.line)
+        self.budget.text(len(text), self.line)
+        self.out.append(Line(text, leaves=leaves))
+
+    @contextmanager
+    def capture(self) -> Iterator[Body]:
+        """Emit into a new body for a while."""
+        outer, self.out = self.out, []
+        try:
+            yield self.out
+        finally:
+            self.out = outer
+
+    @contextmanager
+    def inside(self, scope: Scope) -> Iterator[Scope]:
+        """Look names up in another scope for a while."""
+        outer, self.scope = self.scope, scope
+        try:
+            yield scope
+        finally:
+            self.scope = outer
+
+    # -- names ------------------------------------------------------------------------------------
+
+    def fresh(self, base: str) -> str:
+        """A name that nothing else has."""
+        name, number = base, 2
+        while name in self.identifiers or name in _RESERVED:
+            name, number = f"{base}_{number}", number + 1
+        self.identifiers.add(name)
+        return name
+
+    def spell(self, name: str) -> str:
+        """The emitted form of one of the author's names: ASCII, and no name that we use."""
+        if name.isascii() and name not in _RESERVED:
+            return name
+        for holder in (self.scope, self.module_scope()):
+            if name in holder.spelled:
+                return holder.spelled[name]
+        plain = "".join(_GREEK.get(char, char) for char in name)
+        if not plain.isascii():
+            plain = "".join(ch if ch.isascii() else f"u{ord(ch):x}" for ch in plain)
+            plain = plain if plain.isidentifier() else f"v{plain}"
+        if plain in _RESERVED:
+            plain += "_"
+        spelled = self.fresh(plain)
+        self.module_scope().spelled[name] = spelled
+        return spelled
+
+    def module_scope(self) -> Scope:
+        """The outermost scope."""
+        scope = self.scope
+        while scope.parent is not None:
+            scope = scope.parent
+        return scope
+
+    def find(self, name: str) -> tuple[Scope, Value] | None:
+        """Where a name is bound, and to what."""
+        scope: Scope | None = self.scope
+        while scope is not None:
+            if name in scope.values:
+                return scope, scope.values[name]
+            scope = scope.parent
+        return None
+
+    def assign(self, name: str, value: Value) -> None:
+        """Bind a name and emit the assignment, where the value exists in the emitted source."""
+        if name == "_":
+            return
+        if isinstance(value, Array) and value.row_any:
+            value.cell = value.cell  # a condition may be named; it still answers only to `if`
+        if not emittable(value):
+            self.bind(name, value)
+            return
+        target = self.target(name)
+        if value.code.text != target:
+            self.emit(f"{target} = {value.code.text}")
+        self.bind(name, named(value, Code(target)))
+
+    def target(self, name: str) -> str:
+        """The emitted name that an assignment to `name` writes here."""
+        scope = self.scope
+        if scope.kind == "branch":
+            if name not in scope.spelled:
+                scope.spelled[name] = self.fresh(f"{self.spell(name)}{scope.suffix}")
+            return scope.spelled[name]
+        return self.spell(name)
+
+    def bind(self, name: str, value: Value) -> None:
+        """Bind a name in the current scope; nothing is emitted."""
+        self.scope.values[name] = value
+
+    def every_scope(self) -> Iterator[Scope]:
+        """All scopes that are alive: those of the frames, from the innermost out."""
+        seen: set[int] = set()
+        for start in [self.scope, *(frame.scope for frame in reversed(self.frames))]:
+            scope: Scope | None = start
+            while scope is not None and id(scope) not in seen:
+                seen.add(id(scope))
+                yield scope
+                scope = scope.parent
+
+    def read_later(self, name: str) -> bool:
+        """Whether the running function reads a name after the current line."""
+        if not self.frames:
+            return True
+        return self.frames[-1].last_reads.get(name, 0) > (self.line or 0)
+
+    def stack_display(self, value: Sequence, ctx: OpCall) -> Array:
+        """A list or tuple of numbers and arrays as an array, as NumPy and jnp read it."""
+        from qllm_jax.tfcaf.ops.constructors import array_of
+
+        return array_of(ctx, value)
+
+
+def emittable(value: Value) -> bool:
+    """Whether a value exists in the emitted source."""
+    if isinstance(value, Sequence):
+        return value.kind in ("list", "tuple", "range") and all(map(emittable, value.items))
+    if isinstance(value, Mapping):
+        return all(map(emittable, value.entries.values()))
+    return not isinstance(value, (*_NOT_EMITTED, SliceValue))
+
+
+def named(value: Value, code: Code) -> Value:
+    """The same value, computed by `code`; containers stay the same object to Python."""
+    return dataclasses.replace(value, code=code)  # type: ignore[type-var]
+
+
+def item_of(sequence: Sequence, index: int, code: Code | None = None) -> Value:
+    """An item of a sequence, by way of the sequence's variable where it has one."""
+    item = sequence.items[index]
+    if sequence.code.text[:1] in "([" or not emittable(item) or sequence.kind == "range":
+        return item
+    return named(item, c.subscript(sequence.code, (code or c.literal(index)).text))
+
+
+def is_static(value: Value) -> bool:
+    """Whether control flow on a value can be resolved at translation."""
+    return not isinstance(value, Array)
+
+
+def static_truth(run: Run, value: Value) -> bool:
+    """The truth of a static value."""
+    from qllm_jax.tfcaf.values import Batch
+
+    match value:
+        case Static(value=Batch()):
+            return True
+        case Static():
+            return bool(value.value)
+        case Sequence():
+            if value.of_batch:
+                return True
+            return bool(value.items)
+        case Mapping():
+            return bool(value.entries)
+        case _:
+            return True
