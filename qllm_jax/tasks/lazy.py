@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import io
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -34,9 +35,15 @@ class LazyMapping(Mapping[str, Value]):
 def jaxmarl() -> Any:
     """The package, imported when a task is built: importing it initialises the accelerator.
 
-    What it prints while it is imported is dropped.
+    What it prints while it is imported is dropped. It prints past `sys.stdout`: a module of its
+    own sets that back to `sys.__stdout__` on the way.
     """
-    with contextlib.redirect_stdout(io.StringIO()):
-        import jaxmarl as package
-        import jaxmarl.environments
+    sink, real = io.StringIO(), sys.__stdout__
+    with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sys.stderr):
+        try:
+            sys.__stdout__ = sink  # type: ignore[assignment, misc]
+            import jaxmarl as package
+            import jaxmarl.environments
+        finally:
+            sys.__stdout__ = real  # type: ignore[misc]
     return package
