@@ -7,4 +7,26 @@ task ──► prompt ──► coder (LLM) ──► translate ──► verify
                                               vmap [candidates × seeds], sharded
                                                                                 │
                                               run directory ──► statistics ──► report
+
+import qllm_jax
+result = qllm_jax.train(config)      # the same Config that the command line composes
+result.metrics["return"]             # [S, E]
 """
+
+from typing import TYPE_CHECKING, Any
+
+from qllm_jax.config import Config
+
+if TYPE_CHECKING:
+    from qllm_jax.pipeline import train
+
+__all__ = ["Config", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    # Late, so that `import qllm_jax` starts neither JAX nor the accelerator.
+    if name == "train":
+        from qllm_jax.pipeline import train
+
+        return train
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,7 +16,7 @@ from pathlib import Path
 import jax
 
 from qllm_jax.config import Config, MixerConfig, config_to_mapping, make_schedule
-from qllm_jax.errors import UserError
+from qllm_jax.errors import UserError, unknown_name
 from qllm_jax.interrupt import StopRequest
 from qllm_jax.llm import make_client
 from qllm_jax.networks import make_mixer, mixer_names
@@ -146,8 +146,6 @@ def _checked_task(config: Config) -> TaskSpec:
     make_schedule(config.learner, config.runner, spec.env.episode_length)
     for name in config.compare.mixers:
         if name not in mixer_names():
-            from qllm_jax.errors import unknown_name
-
             raise unknown_name("mixer", name, mixer_names())
     return spec
 
@@ -193,8 +191,7 @@ def _generate(config: Config, spec: TaskSpec, directory: Path, console: Console)
 
 def _needed_artifact(config: Config, spec: TaskSpec) -> Artifact | None:
     """The artifact that `mixer.artifact` names, or the one shipped for the task."""
-    names = {config.mixer.name, *config.compare.mixers}
-    if not any(name.startswith("tfcaf") for name in names):
+    if not any(name.startswith("tfcaf") for name in config.compare.mixers):
         return None
     return load_tfcaf(config.mixer, spec)
 

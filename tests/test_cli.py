@@ -1,0 +1,95 @@
+"""The command line: exit codes, and one line instead of a traceback for a person's mistake."""
+
+import pytest
+
+from qllm_jax.cli import main
+
+SUM = "import jax.numpy as jnp\n\ndef mix(agent_qs, state):\n    return jnp.sum(agent_qs)\n"
+NEGATIVE = "import jax.numpy as jnp\n\ndef mix(q, s):\n    return q[0] - q[1]\n"
+HOSTILE = "import os\n\ndef mix(q, s):\n    return q.sum()\n"
+
+
+@pytest.fixture
+def write(tmp_path):
+    def writer(text: str) -> str:
+        path = tmp_path / "function.py"
+        path.write_text(text)
+        return str(path)
+
+    return writer
+
+
+def test_translate_prints_the_source(write, capsys):
+    assert main(["translate", write(SUM), "--agents", "2", "--state", "3"]) == 0
+    assert "def tfcaf(agent_qs, state)" in capsys.readouterr().out
+
+
+def test_translate_writes_the_source_to_a_file(write, tmp_path, capsys):
+    output = tmp_path / "out.py"
+    assert main(["translate", write(SUM), "--agents", "2", "--state", "3", "-o", str(output)]) == 0
+    assert "def tfcaf" in output.read_text()
+    assert capsys.readouterr().out == ""
+
+
+def test_translate_reads_standard_input(monkeypatch, capsys):
+    import io
+
+    monkeypatch.setattr("sys.stdin", io.StringIO(SUM))
+    assert main(["translate", "-", "--agents", "2", "--state", "3"]) == 0
+    assert "def tfcaf" in capsys.readouterr().out
+
+
+def test_a_refusal_exits_1_and_names_its_rule(write, capsys):
+    assert main(["translate", write(HOSTILE), "--agents", "2", "--state", "3"]) == 1
+    assert "[import]" in capsys.readouterr().err
+
+
+def test_verify_says_what_holds(write, capsys):
+    assert main(["verify", write(SUM), "--agents", "2", "--state", "3", "--igm", "enforce"]) == 0
+    assert "proved" in capsys.readouterr().out
+
+
+def test_verify_exits_1_where_a_credit_is_negative(write, capsys):
+    arguments = ["verify", write(NEGATIVE), "--agents", "2", "--state", "3", "--igm", "enforce"]
+    assert main(arguments) == 1
+    assert "igm" in capsys.readouterr().err.lower()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["translate", "missing.py", "--agents", "2", "--state", "3"], "could not be read"),
+        (["verify", "missing.py"], "say what it is for"),
+        (["verify", "missing.py", "--task", "mpe/simple_spred"], "'mpe/simple_spread'"),
+        (["verify", "x.py", "--task", "matrix/climbing", "--agents", "3"], "has 2; leave it out"),
+        (["train", "task=matrix/climing"], "'matrix/climbing'"),
+        (["train", "mixer=qmx"], "'qmix'"),
+        (["compare", "compare.mixers=[vnd]"], "'vdn'"),
+        (["train", "learner.lrr=1"], "learner.lr"),
+        (["train", "runner.num_env_steps=12345"], "would fit"),
+        (["train", "mixer.artifact=nowhere"], "does not exist"),
+        (["report", "nowhere"], "holds no run directory"),
+        (["tasks", "show"], "name the task"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exits_2(arguments, expected, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert expected in error
+    assert "Traceback" not in error
+    assert not list(tmp_path.iterdir()), "a refused command must leave nothing behind"
+
+
+def test_misuse_of_a_flag_exits_2(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["translate", "x.py", "--agents", "0", "--state", "3"])
+    assert caught.value.code == 2
+    assert "not a positive number" in capsys.readouterr().err
+
+
+def test_tasks_lists_and_shows(capsys):
+    assert main(["tasks"]) == 0
+    assert "mpe/simple_spread" in capsys.readouterr().out
+    assert main(["tasks", "show", "matrix/climbing"]) == 0
+    assert "|" in capsys.readouterr().out, "the layout table is part of what a coder is told"

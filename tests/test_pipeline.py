@@ -1,0 +1,94 @@
+"""The jobs end to end, on a game that trains in seconds, with recorded answers."""
+
+import json
+
+import numpy as np
+import pytest
+
+import qllm_jax
+from qllm_jax import pipeline
+from qllm_jax.compose import compose_config
+from qllm_jax.interrupt import StopRequest
+from qllm_jax.results import RunResult
+
+SMALL = [
+    "task=matrix/climbing",
+    "agent.hidden_dim=8",
+    "learner.num_envs=2",
+    "learner.replay_capacity=64",
+    "learner.batch_size=8",
+    "learner.learning_starts=200",
+    "runner.num_seeds=2",
+    "runner.num_env_steps=1000",
+    "runner.num_evaluations=4",
+    "runner.num_eval_episodes=4",
+    "synthesis.measured_env_steps=1000",
+    "synthesis.measured_seeds=2",
+    "llm=recorded",
+]
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    """`qllm-jax run` once, for every test here."""
+    output = tmp_path_factory.mktemp("runs")
+    config = compose_config([*SMALL, f"runner.output_dir={output}", "compare.mixers=[tfcaf,vdn]"])
+    return pipeline.run(config)
+
+
+def test_the_main_job_leaves_runs_an_artifact_and_a_report(job):
+    assert not job.interrupted
+    assert [result.name for result in job.runs] == ["tfcaf", "vdn"]
+    for result in job.runs:
+        assert result.info["status"] == "complete"
+        assert result.metrics["return"].shape == (2, 5)
+        np.testing.assert_array_equal(result.metrics["env_steps"], [0, 250, 500, 750, 1000])
+        assert np.isfinite(result.metrics["return"]).all()
+    assert (job.directory / "artifact" / "tfcaf.json").exists()
+    assert (job.runs[0].path / "tfcaf.py").exists()
+
+
+def test_the_report_shows_the_function_the_candidates_and_the_credit(job):
+    html = job.report.read_text()
+    artifact = json.loads((job.directory / "artifact" / "tfcaf.json").read_text())
+    assert "<script src" not in html, "the report must be self-contained"
+    assert "r1c1" in html
+    assert "r2c1" in html
+    assert "vdn" in html
+    assert artifact["sha256"][:12] in html
+
+
+def test_a_run_directory_is_read_back(job):
+    result = RunResult.load(job.runs[0].path)
+    assert result.info["task"] == "matrix/climbing"
+    assert set(result.info["versions"]) >= {"jax", "python"}
+    assert result.info["env_steps_per_s"] > 0
+
+
+def test_the_report_is_written_again_from_the_run_directories(job, tmp_path):
+    path = pipeline.report([job.directory], tmp_path / "again.html")
+    assert "tfcaf" in path.read_text()
+
+
+def test_train_is_what_the_command_line_runs(tmp_path):
+    config = compose_config([*SMALL, "mixer=vdn", f"runner.output_dir={tmp_path}"])
+    result = qllm_jax.train(config)
+    assert result.metrics["return"].shape == (2, 5)
+    assert result.path.is_relative_to(tmp_path / "matrix" / "climbing" / "vdn")
+
+
+def test_a_stop_keeps_what_was_measured(tmp_path, monkeypatch):
+    calls = []
+
+    def stop_after_two(self) -> bool:
+        calls.append(None)
+        return len(calls) >= 2
+
+    monkeypatch.setattr(StopRequest, "__call__", stop_after_two)
+    config = compose_config([*SMALL, f"runner.output_dir={tmp_path}", "compare.mixers=[vdn,iql]"])
+    outcome = pipeline.compare(config)
+    assert outcome.exit_code == 130
+    (only,) = outcome.runs
+    assert only.info["status"] == "interrupted"
+    assert only.metrics["return"].shape == (2, 2)
+    assert "interrupted" in outcome.report.read_text()
