@@ -5,6 +5,7 @@ turns several into numbers with intervals, and `comparison_table`, `Console` and
 show the same numbers in Markdown, in a terminal and in a self-contained HTML file.
 """
 
+from qllm_jax.results.archive import load_report_data, save_report_data
 from qllm_jax.results.compare import (
     ComparisonRow,
     comparison_rows,
@@ -13,7 +14,8 @@ from qllm_jax.results.compare import (
     to_markdown,
 )
 from qllm_jax.results.console import Console
-from qllm_jax.results.figures import credit_figure, curves_figure, overview_figure
+from qllm_jax.results.credit_figure import credit_figure
+from qllm_jax.results.figures import curves_figure, overview_figure
 from qllm_jax.results.findings import headline
 from qllm_jax.results.report import write_report
 from qllm_jax.results.report_data import (
@@ -42,6 +44,8 @@ from qllm_jax.results.synthesis_table import synthesis_table
 from qllm_jax.results.table import Table
 
 __all__ = [
+    "load_report_data",
+    "save_report_data",
     "save_figure_png",
     "write_report",
     "overview_figure",

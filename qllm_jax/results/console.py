@@ -11,12 +11,12 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO
 
-import rich.box
 import rich.console
 import rich.live
 import rich.table
 import rich.text
 
+from qllm_jax.results.rich_table import rich_table
 from qllm_jax.results.table import (
     Table,
     format_number,
@@ -26,7 +26,7 @@ from qllm_jax.results.table import (
 )
 
 PLAIN_INTERVAL_S = 5.0
-_BAR_WIDTH = 20
+_BAR_WIDTH = 14
 
 
 class Phase:
@@ -90,13 +90,14 @@ class Phase:
         facts = []
         is_training = self.unit == "env steps"
         if is_training and self.running_since is None and self.state == "running":
-            return [f"compiling {format_seconds(self.elapsed_s)}", *([self.note] * bool(self.note))]
+            waited = f" {format_seconds(self.elapsed_s)}" if self.elapsed_s >= 1 else ""
+            return [f"compiling{waited}", *([self.note] if self.note else [])]
         if self.total:
             facts.append(f"{self.fraction:4.0%}")
             if not is_training:
                 facts.append(f"{self.completed:,}/{self.total:,} {self.unit}")
         if is_training and self.rate is not None:
-            over = f" over {self.num_seeds} seeds" if self.num_seeds > 1 else ""
+            over = f" ({self.num_seeds} seeds)" if self.num_seeds > 1 else ""
             facts.append(f"{format_rate(self.rate)} env-steps/s{over}")
         if self.best is not None and math.isfinite(self.best):
             facts.append(f"best return {format_number(self.best, 2)}")
@@ -175,6 +176,9 @@ class Console:
                 ends at `compiled` or at the first `update`.
         """
         self._end_phase("done")
+        if self.interactive and self._table is not None:
+            table, self._table = self._table, None
+            self._rich.print(rich_table(table, self._rich.width))
         current = Phase(name, total_steps, num_seeds, unit, self._clock)
         self._phases.append(current)
         self._last_plain = -math.inf
@@ -194,7 +198,7 @@ class Console:
 
         Args:
             completed: Steps per seed so far.
-            best: Best return so far.
+            best: A return; the best so far is shown.
             note: A few words at the end of the line.
         """
         if not self._phases:
@@ -204,7 +208,8 @@ class Console:
             if current.unit == "env steps" and current.running_since is None:
                 current.compiled()
             current.completed = completed
-        current.best = best if best is not None else current.best
+        if best is not None and math.isfinite(best):
+            current.best = best if current.best is None else max(current.best, best)
         current.note = note if note is not None else current.note
         self._show()
 
@@ -226,14 +231,14 @@ class Console:
             if row not in self._shown_rows:
                 self._shown_rows.add(row)
                 named = zip(table.columns, row, strict=True)
-                cells = [f"{column} {cell}" for column, cell in named if cell not in ("", "–")]
-                self._write("  " + ", ".join(cells))
+                cells = [f"{column}: {cell}" for column, cell in named if cell not in ("", "–")]
+                self._write("  " + "; ".join(cells))
 
     def print_table(self, table: Table) -> None:
         """Print `table` once, for good."""
         if self.interactive:
             self._stop_live()
-            self._rich.print(_rich_table(table, self._rich.width))
+            self._rich.print(rich_table(table, self._rich.width))
             for note in table.notes:
                 self._rich.print(rich.text.Text(note, style="dim"))
         else:
@@ -302,49 +307,10 @@ class Console:
             )
         if self._table is None:
             return grid
-        return rich.console.Group(grid, _rich_table(self._table, self._rich.width))
+        return rich.console.Group(grid, rich_table(self._table, self._rich.width))
 
     def _write(self, text: str) -> None:
         """Plain text, whatever the stream's encoding can hold, seen at once."""
         encoding = getattr(self._file, "encoding", None) or "utf-8"
         self._file.write(text.encode(encoding, "replace").decode(encoding) + "\n")
         self._file.flush()
-
-
-def _rich_table(table: Table, width: int) -> rich.console.RenderableType:
-    """A ruled table; where its columns cannot fit side by side, one block per row."""
-    needed = sum(
-        max(len(word) for cell in cells for word in [*cell.split(), ""]) + 2
-        for cells in zip(table.columns, *table.rows, strict=True)
-    )
-    if needed > width:
-        return _stacked(table)
-    shown = rich.table.Table(
-        title=rich.text.Text(table.title, style="bold") if table.title else None,
-        title_justify="left",
-        box=rich.box.SIMPLE_HEAD,
-        padding=(0, 1),
-        pad_edge=False,
-    )
-    for column, right in zip(table.columns, table.numeric, strict=True):
-        shown.add_column(
-            rich.text.Text(column), justify="right" if right else "left", vertical="top"
-        )
-    for index, row in enumerate(table.rows):
-        style = "bold" if index in table.strong else "dim" if index in table.weak else ""
-        shown.add_row(*(rich.text.Text(cell, style=style) for cell in row))
-    return shown
-
-
-def _stacked(table: Table) -> rich.console.RenderableType:
-    """Every row as lines of "column: cell", for narrow terminals."""
-    text = rich.text.Text()
-    if table.title:
-        text.append(table.title + "\n", style="bold")
-    for row in table.rows:
-        text.append(row[0] + "\n", style="bold")
-        for column, cell in zip(table.columns[1:], row[1:], strict=True):
-            if cell:
-                text.append(f"  {column}: ", style="dim")
-                text.append(cell + "\n")
-    return text

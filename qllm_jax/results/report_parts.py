@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import yaml
 
-from qllm_jax.results.figures import credit_figure
+from qllm_jax.results.credit_figure import credit_figure
 from qllm_jax.results.files import plain
 from qllm_jax.results.markup import code_block, escape, facts_html, figure_html
 from qllm_jax.results.report_data import EpisodeFigure, ReportData

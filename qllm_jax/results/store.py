@@ -244,6 +244,8 @@ class RunResult:
         """
         path = Path(path)
         info, config = _read_base(path)
+        if info.get("status") == "running" and not _is_locked(path):
+            info["status"] = "interrupted"  # killed before it could say so
         if not (path / METRICS_FILE).exists():
             raise UserError(
                 f"{path} has no {METRICS_FILE}: the run stopped before its first evaluation "
@@ -326,6 +328,20 @@ def _locked(path: Path) -> IO[str]:
                 f"{path} is in use by another process. Wait for it, or use another directory."
             ) from None
     return file
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a process is writing the directory; True where that cannot be found out."""
+    try:
+        with open(path / _LOCK_FILE, encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def _read_base(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -40,7 +40,7 @@ def synthesis_table(rows: Sequence[CandidateRow], title: str = "Candidates") -> 
         )
     return Table(
         title=title,
-        columns=("round", "candidate", "state", "score, 95 % interval", "tokens", "money"),
+        columns=("round", "candidate", "state", "score [95 % interval]", "tokens", "money"),
         rows=tuple(cells),
         numeric=(True, False, False, True, True, True),
         strong=tuple(index for index, row in enumerate(rows) if row.verdict == "chosen"),
