@@ -39,10 +39,18 @@ class Journal:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._guard = _lock_directory(directory)
-            self._read()
-            self._file: TextIO = self.path.open("a", encoding="utf-8")
         except OSError as error:
             raise _cannot_write(self.path, error) from error
+        try:
+            self._read()
+            # Unbuffered: a failed write must not be tried again when the file is closed.
+            self._file = self.path.open("ab", buffering=0)
+        except OSError as error:
+            self._guard.close()
+            raise _cannot_write(self.path, error) from error
+        except BaseException:
+            self._guard.close()
+            raise
         try:
             self._identify(identity)
         except BaseException:
@@ -87,12 +95,13 @@ class Journal:
             UserError: It cannot be written.
         """
         event = {"step": step, "seconds": round(seconds, 3), "value": value}
-        line = json.dumps(event, ensure_ascii=False, allow_nan=True)
+        line = json.dumps(event, ensure_ascii=False).encode() + b"\n"
         with self._lock:
             assert step not in self._events, f"step {step} was done twice"
             try:
-                self._file.write(line + "\n")
-                self._file.flush()
+                written = 0
+                while written < len(line):
+                    written += self._file.write(line[written:])
                 os.fsync(self._file.fileno())
             except OSError as error:
                 raise _cannot_write(self.path, error) from error
