@@ -45,6 +45,15 @@ class TimeStep:
 
 
 @struct.dataclass
+class JointAction:
+    """The actions whose values are mixed, beside each agent's best; one slot, no batch axis."""
+
+    actions: jax.Array  # [N, A] float32, one-hot
+    greedy_actions: jax.Array  # [N, A] float32, one-hot, best available action of each agent
+    greedy_qs: jax.Array  # [N] values of the greedy actions, with their gradient
+
+
+@struct.dataclass
 class Window:
     """T consecutive slots of experience of one environment, as training reads them.
 

@@ -1,7 +1,7 @@
 """Pure maths of value learning: no networks, no environments, no state but what is passed in."""
 
 from qllm_jax.learning.exploration import epsilon_greedy_actions, greedy_actions, linear_epsilon
-from qllm_jax.learning.loss import LossMetrics, NetworkParams, td_loss
+from qllm_jax.learning.loss import LossMetrics, MixerApply, NetworkParams, td_loss
 from qllm_jax.learning.standardise import (
     RunningMoments,
     init_moments,
@@ -11,6 +11,7 @@ from qllm_jax.learning.standardise import (
 from qllm_jax.learning.targets import (
     acting_mask,
     double_q_values,
+    joint_action,
     lambda_returns,
     one_step_targets,
     take_actions,
@@ -26,6 +27,7 @@ from qllm_jax.learning.update import (
 
 __all__ = [
     "LossMetrics",
+    "MixerApply",
     "NetworkParams",
     "RunningMoments",
     "acting_mask",
@@ -35,6 +37,7 @@ __all__ = [
     "epsilon_greedy_actions",
     "greedy_actions",
     "init_moments",
+    "joint_action",
     "lambda_returns",
     "linear_decay",
     "linear_epsilon",

@@ -6,16 +6,18 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from qllm_jax.learning.exploration import greedy_actions
 from qllm_jax.learning.targets import (
     acting_mask,
     double_q_values,
+    joint_action,
     lambda_returns,
     take_actions,
 )
-from qllm_jax.types import Params, Window
+from qllm_jax.types import JointAction, Params, Window
 
 AgentApply = Callable[[Params, jax.Array, jax.Array], jax.Array]
-MixerApply = Callable[[Params, jax.Array, jax.Array], jax.Array]
+MixerApply = Callable[[Params, jax.Array, jax.Array, JointAction], jax.Array]
 
 
 @struct.dataclass
@@ -45,6 +47,7 @@ def td_loss(
     discount: jax.Array,
     td_lambda: jax.Array,
     double_q: bool,
+    extra_loss: MixerApply | None = None,
 ) -> tuple[jax.Array, LossMetrics]:
     """Mean squared TD error of mixed values.
 
@@ -59,22 +62,24 @@ def td_loss(
         target_params: Target networks.
         window: `[T, B, ...]`, with the reward as the loss should see it.
         agent_apply: `(params, obs [T, B, N, O], reset [T, B]) -> q_values [T, B, N, A]`.
-        mixer_apply: `(params, agent_qs [N], state [D]) -> values [M]`.
+        mixer_apply: `(params, agent_qs [N], state [D], joint) -> values [M]`.
         discount: `[]` γ.
         td_lambda: `[]` λ of the return.
         double_q: Let the online network choose the bootstrap action.
+        extra_loss: `(params, agent_qs [N], state [D], joint) -> []`, the online mixer's own loss
+            of a transition; its mean is added.
 
     Returns:
         The loss `[]` and `LossMetrics`.
     """
     window.check()
-    mix = jax.vmap(jax.vmap(mixer_apply, in_axes=(None, 0, 0)), in_axes=(None, 0, 0))
+    mix = _over_slots(mixer_apply)
     online_q = agent_apply(params.agent, window.obs, window.reset)
     target_q = agent_apply(target_params.agent, window.obs, window.reset)
-    next_qs = double_q_values(
-        online_q[1:] if double_q else target_q[1:], target_q[1:], window.avail_actions[1:]
-    )
-    values_tp1 = mix(target_params.mixer, next_qs, window.state[1:])
+    selector_q, avail_tp1 = online_q[1:] if double_q else target_q[1:], window.avail_actions[1:]
+    next_qs = double_q_values(selector_q, target_q[1:], avail_tp1)
+    next_joint = joint_action(target_q[1:], avail_tp1, greedy_actions(selector_q, avail_tp1))
+    values_tp1 = mix(target_params.mixer, next_qs, window.state[1:], next_joint)
     targets = jax.vmap(lambda_returns, in_axes=(1, 1, 1, 1, None, None), out_axes=1)(
         window.reward[:-1],
         values_tp1,
@@ -83,16 +88,27 @@ def td_loss(
         discount,
         td_lambda,
     )
-    values = mix(params.mixer, take_actions(online_q[:-1], window.actions[:-1]), window.state[:-1])
+    chosen_qs = take_actions(online_q[:-1], window.actions[:-1])
+    joint = joint_action(online_q[:-1], window.avail_actions[:-1], window.actions[:-1])
+    values = mix(params.mixer, chosen_qs, window.state[:-1], joint)
     mask = jax.vmap(acting_mask, in_axes=1, out_axes=1)(window.last)
     weight = mask[..., None].astype(values.dtype)
     count = jnp.maximum(jnp.sum(weight) * values.shape[-1], 1.0)
     # Where nobody acts the target may be anything: it must not reach the sum, not even as 0 · NaN.
     error = jnp.where(mask[..., None], values - targets, 0.0)
     loss = jnp.sum(error**2) / count
+    if extra_loss is not None:
+        extra = _over_slots(extra_loss)(params.mixer, chosen_qs, window.state[:-1], joint)
+        loss += jnp.sum(jnp.where(mask, extra, 0.0)) / jnp.maximum(jnp.sum(weight), 1.0)
     metrics = LossMetrics(
         loss=loss,
         td_error=jnp.sum(jnp.abs(error)) / count,
         q_tot=jnp.sum(values * weight) / count,
     )
     return loss, jax.lax.stop_gradient(metrics)
+
+
+def _over_slots(function: MixerApply) -> MixerApply:
+    """A mixer's function of one transition, over `[T, B, ...]`."""
+    in_axes = (None, 0, 0, 0)
+    return jax.vmap(jax.vmap(function, in_axes=in_axes), in_axes=in_axes)

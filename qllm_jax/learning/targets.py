@@ -7,6 +7,8 @@ slots after them.
 import jax
 import jax.numpy as jnp
 
+from qllm_jax.types import JointAction
+
 
 def double_q_values(
     selector_q: jax.Array, target_q: jax.Array, avail_actions: jax.Array
@@ -35,6 +37,26 @@ def take_actions(q_values: jax.Array, actions: jax.Array) -> jax.Array:
     # A sum over a comparison: the gradient of a gather is a scatter, which is slow on the CPU.
     chosen = actions[..., None] == jnp.arange(q_values.shape[-1], dtype=actions.dtype)
     return jnp.sum(jnp.where(chosen, q_values, 0.0), axis=-1)
+
+
+def joint_action(q_values: jax.Array, avail_actions: jax.Array, actions: jax.Array) -> JointAction:
+    """What a mixer may read of a joint action.
+
+    Args:
+        q_values: `[..., N, A]`.
+        avail_actions: `[..., N, A]` bool, at least one True in every row.
+        actions: `[..., N]` int32, the actions whose values are mixed.
+
+    Returns:
+        `JointAction` with leading axes `[...]`.
+    """
+    num_actions = q_values.shape[-1]
+    greedy = jnp.argmax(jnp.where(avail_actions, q_values, -jnp.inf), axis=-1)
+    return JointAction(
+        actions=jax.nn.one_hot(actions, num_actions),
+        greedy_actions=jax.nn.one_hot(greedy, num_actions),
+        greedy_qs=take_actions(q_values, greedy),
+    )
 
 
 def acting_mask(last: jax.Array) -> jax.Array:

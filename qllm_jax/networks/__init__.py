@@ -6,7 +6,15 @@ mixer = make_mixer(config.mixer, num_agents, state_dim, tfcafs)       # Mixer(in
 """
 
 from qllm_jax.networks.agent import Agent, make_agent
-from qllm_jax.networks.mixer import Mixer, MixerHyper
+from qllm_jax.networks.mixer import JointFunction, Mixer, MixerHyper
 from qllm_jax.networks.mixers import make_mixer, mixer_names
 
-__all__ = ["Agent", "Mixer", "MixerHyper", "make_agent", "make_mixer", "mixer_names"]
+__all__ = [
+    "Agent",
+    "JointFunction",
+    "Mixer",
+    "MixerHyper",
+    "make_agent",
+    "make_mixer",
+    "mixer_names",
+]

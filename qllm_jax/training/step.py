@@ -9,6 +9,7 @@ from flax import struct
 
 from qllm_jax.learning import (
     LossMetrics,
+    MixerApply,
     all_finite,
     apply_gradients,
     linear_decay,
@@ -19,6 +20,7 @@ from qllm_jax.learning import (
     update_target,
     where_tree,
 )
+from qllm_jax.networks import JointFunction
 from qllm_jax.training.replay import add, sample
 from qllm_jax.training.rollout import Record, collect
 from qllm_jax.training.runs import Hyper
@@ -137,15 +139,23 @@ def gradient_step(
 
     A step that is not finite is not taken, and the run takes no further one.
     """
+    mixer = program.mixer
+
+    def with_hyper(function: JointFunction) -> MixerApply:
+        return lambda params, agent_qs, state, joint: function(
+            params, agent_qs, state, hyper.mixer, joint
+        )
+
     grads, loss_metrics = jax.grad(td_loss, has_aux=True)(
         learner.params,
         learner.target_params,
         window,
         program.agent.apply,
-        lambda params, agent_qs, state: program.mixer.apply(params, agent_qs, state, hyper.mixer),
+        with_hyper(mixer.regressed),
         discount=hyper.discount,
         td_lambda=hyper.td_lambda,
         double_q=program.learner.double_q,
+        extra_loss=None if mixer.extra_loss is None else with_hyper(mixer.extra_loss),
     )
     params, opt_state = apply_gradients(
         program.optimizer, learner.params, learner.opt_state, grads, lr

@@ -3,13 +3,11 @@
 import jax
 
 from qllm_jax.config import MixerConfig
-from qllm_jax.networks.mixer import Mixer, MixerHyper
+from qllm_jax.networks.mixer import Mixer, MixerHyper, TeamSizes
 from qllm_jax.types import Params, TfcafFunction
 
 
-def make(
-    config: MixerConfig, num_agents: int, state_dim: int, tfcafs: tuple[TfcafFunction, ...]
-) -> Mixer:
+def make(config: MixerConfig, sizes: TeamSizes, tfcafs: tuple[TfcafFunction, ...]) -> Mixer:
     """values_i = q_i: every agent regresses on the team reward by itself.
 
     "Multi-Agent Reinforcement Learning: Independent vs. Cooperative Agents", Tan 1993,

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from qllm_jax.config import MixerConfig
-from qllm_jax.networks.mixer import Mixer, MixerHyper
+from qllm_jax.networks.mixer import Mixer, MixerHyper, TeamSizes
 from qllm_jax.types import Params, TfcafFunction
 
 
@@ -57,23 +57,23 @@ class MonotoneMixing(nn.Module):
         return jnp.sum(nn.elu(mixed + b_1) * w_2) + b_2[0]
 
 
-def make(
-    config: MixerConfig, num_agents: int, state_dim: int, tfcafs: tuple[TfcafFunction, ...]
-) -> Mixer:
+def make(config: MixerConfig, sizes: TeamSizes, tfcafs: tuple[TfcafFunction, ...]) -> Mixer:
     """Monotone mixing by hypernetworks.
 
     "QMIX: Monotonic Value Function Factorisation for Deep Multi-Agent Reinforcement Learning",
     https://arxiv.org/abs/1803.11485, §4.1 and fig. 2.
     """
     network = MonotoneMixing(
-        num_agents=num_agents,
+        num_agents=sizes.num_agents,
         embedding_dim=config.embedding_dim,
         hypernet_hidden_dim=config.hypernet_hidden_dim,
         init_scale=config.init_scale,
     )
 
     def init(key: jax.Array) -> Params:
-        return network.init(key, jnp.zeros((num_agents,)), jnp.zeros((state_dim,)))["params"]
+        return network.init(key, jnp.zeros((sizes.num_agents,)), jnp.zeros((sizes.state_dim,)))[
+            "params"
+        ]
 
     def apply(
         params: Params, agent_qs: jax.Array, state: jax.Array, hyper: MixerHyper

@@ -7,13 +7,11 @@ import jax.numpy as jnp
 
 from qllm_jax.config import MixerConfig
 from qllm_jax.errors import UserError
-from qllm_jax.networks.mixer import Mixer, MixerHyper
+from qllm_jax.networks.mixer import Mixer, MixerHyper, TeamSizes
 from qllm_jax.types import Params, TfcafFunction
 
 
-def make(
-    config: MixerConfig, num_agents: int, state_dim: int, tfcafs: tuple[TfcafFunction, ...]
-) -> Mixer:
+def make(config: MixerConfig, sizes: TeamSizes, tfcafs: tuple[TfcafFunction, ...]) -> Mixer:
     """q_tot = scale · f_c(q, s), with c the run's candidate.
 
     "QLLM: Do We Really Need a Mixing Network for Credit Assignment in Multi-Agent Reinforcement

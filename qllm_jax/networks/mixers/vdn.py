@@ -4,13 +4,11 @@ import jax
 import jax.numpy as jnp
 
 from qllm_jax.config import MixerConfig
-from qllm_jax.networks.mixer import Mixer, MixerHyper
+from qllm_jax.networks.mixer import Mixer, MixerHyper, TeamSizes
 from qllm_jax.types import Params, TfcafFunction
 
 
-def make(
-    config: MixerConfig, num_agents: int, state_dim: int, tfcafs: tuple[TfcafFunction, ...]
-) -> Mixer:
+def make(config: MixerConfig, sizes: TeamSizes, tfcafs: tuple[TfcafFunction, ...]) -> Mixer:
     """q_tot = Σ_i q_i.
 
     "Value-Decomposition Networks For Cooperative Multi-Agent Learning",
