@@ -16,6 +16,7 @@ from qllm_jax.results.style import (
     line_style_of,
     new_figure,
     plain_axes,
+    short,
     spread_labels,
 )
 
@@ -177,7 +178,7 @@ def _draw_credit_lines(axes: Axes, beside: Axes, credits: np.ndarray, names: Seq
         beside.text(
             text_at,
             places[agent] + gap * 0.2,
-            names[agent],
+            short(names[agent], 14),
             color=color,
             fontsize=FONT_SIZE - 0.5,
             fontweight="bold",
@@ -221,7 +222,9 @@ def _draw_credit_heat(axes: Axes, beside: Axes, credits: np.ndarray, names: Sequ
         vmax=limit,
     )
     step = max(1, -(-len(names) // 24))
-    axes.set_yticks(range(0, len(names), step), [names[i] for i in range(0, len(names), step)])
+    axes.set_yticks(
+        range(0, len(names), step), [short(names[i], 10) for i in range(0, len(names), step)]
+    )
     axes.tick_params(axis="y", labelsize=min(FONT_SIZE - 2, 7.5))
     means = credits.mean(axis=0)
     plain_axes(beside)

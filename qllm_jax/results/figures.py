@@ -17,6 +17,7 @@ from qllm_jax.results.style import (
     line_style_of,
     new_figure,
     plain_axes,
+    short,
     spread_labels,
 )
 
@@ -65,14 +66,14 @@ def _draw_curves(
     for index, run in enumerate(drawn):
         end = _draw_curve(axes, run, index, last_step)
         if end is not None:
-            labels.append((end, run.name, color_of(index), True))
+            labels.append((end, short(run.name), color_of(index), True))
     levels = {**landmarks}
     untrained = untrained_interval(drawn[0])
     if untrained is not None:
         levels["untrained"] = untrained.point
     for name, value in levels.items():
         axes.axhline(value, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2.2)), zorder=1)
-        labels.append((float(value), name, MUTED, False))
+        labels.append((float(value), short(name), MUTED, False))
     axes.set_xlim(0, max(last_step, 1))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_major_locator(MaxNLocator(5 if width > 6 else 4))
@@ -93,7 +94,7 @@ def _draw_curve(axes: Axes, run: RunSummary, index: int, last_step: int) -> floa
         return end
     axes.plot(steps[-1:], [end], color=color, marker="x", markersize=6, clip_on=False)
     axes.annotate(
-        f"{run.name} ({run.info.get('status') or 'ended'})",
+        f"{short(run.name)} ({run.info.get('status') or 'ended'})",
         xy=(float(steps[-1]), end),
         xytext=(8, 0),
         textcoords="offset points",

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from qllm_jax.results.report_data import CandidateRow
 from qllm_jax.results.statistics import Interval
-from qllm_jax.results.style import FONT_SIZE, INK, MUTED, RULE, new_figure, plain_axes
+from qllm_jax.results.style import FONT_SIZE, INK, MUTED, RULE, new_figure, plain_axes, short
 from qllm_jax.results.synthesis_table import score_interval
 from qllm_jax.results.table import format_interval
 
@@ -85,7 +85,7 @@ def _draw_tree(axes: Axes, rows: Sequence[CandidateRow]) -> None:
             markeredgewidth=1.8 if marker == "x" else 1.2,
         )
         axes.annotate(
-            f"{row.name}  {row.verdict}",
+            f"{short(row.name)}  {row.verdict}",
             xy=(len(columns) - 0.62, y),
             va="center",
             color=edge if row.verdict in ("chosen", "refused", "failed") else INK,

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from qllm_jax.results.files import write_atomically
 
@@ -80,11 +81,29 @@ def spread_labels(positions: Sequence[float], gap: float, low: float, high: floa
     return placed
 
 
+def short(name: object, limit: int = 20) -> str:
+    """A name that fits beside a figure."""
+    text = str(name)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _literal(figure: Figure) -> Figure:
+    """Show every text as it is: no TeX from dollar signs, no control characters."""
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_parse_math(False)
+        shown = text.get_text()
+        clean = "".join(char for char in shown if char.isprintable() or char == "\n")
+        if clean != shown:
+            text.set_text(clean)
+    return figure
+
+
 def figure_png(figure: Figure, dpi: int = 200) -> bytes:
     """The figure as PNG."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
+    _literal(figure).savefig(buffer, format="png", dpi=dpi, facecolor="white")
     return buffer.getvalue()
 
 
@@ -92,7 +111,7 @@ def figure_svg(figure: Figure) -> bytes:
     """The figure as SVG, with text as outlines, so that it looks alike everywhere."""
     buffer = io.BytesIO()
     FigureCanvasSVG(figure)
-    figure.savefig(buffer, format="svg", facecolor="white", metadata={"Date": None})
+    _literal(figure).savefig(buffer, format="svg", facecolor="white", metadata={"Date": None})
     return buffer.getvalue()
 
 

@@ -73,12 +73,15 @@ def test_not_a_number_is_null_in_json(store):
     ("error", "reason"), [(KeyboardInterrupt(), "Ctrl-C"), (RuntimeError("boom"), "boom")]
 )
 def test_an_interrupted_run_keeps_what_it_had(tmp_path, error, reason):
-    with (
-        pytest.raises(type(error)),
-        RunStore.create(tmp_path, None, CONFIG, seeds=(0, 1, 2)) as store,
-    ):
-        append_some(store, 0, 2)
-        raise error
+    store = RunStore.create(tmp_path, None, CONFIG, seeds=(0, 1, 2))
+
+    def stopped_job():
+        with store:
+            append_some(store, 0, 2)
+            raise error
+
+    with pytest.raises(type(error)):
+        stopped_job()
     result = RunResult.load(store.path)
     assert result.info["status"] == "interrupted"
     assert reason in result.info["reason"]
@@ -176,7 +179,7 @@ def test_an_unwritable_place_is_one_clear_error(tmp_path, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(UserError, match="not writable.*output_dir"):
+    with pytest.raises(UserError, match=r"not writable.*output_dir"):
         RunStore.create(tmp_path / "x", None, CONFIG)
 
 
