@@ -89,7 +89,9 @@ def _numpy_value_and_credit(function, batched, agent_qs, states):
             out = np.asarray(function(q.copy(), s))
             assert out.shape in {(len(q),), (len(q), 1)}, out.shape
             return out.reshape(len(q))
-        return np.array([np.asarray(function(q[b].copy(), s[b])).reshape(()) for b in range(len(q))])
+        return np.array(
+            [np.asarray(function(q[b].copy(), s[b])).reshape(()) for b in range(len(q))]
+        )
 
     q = np.array(agent_qs, np.float64)
     credit = np.zeros_like(q)
@@ -97,7 +99,10 @@ def _numpy_value_and_credit(function, batched, agent_qs, states):
         for i in range(q.shape[1]):
             step = np.zeros_like(q)
             step[:, i] = 1e-4
-            forward, backward = (value(q + step) - value(q)) / 1e-4, (value(q) - value(q - step)) / 1e-4
+            forward, backward = (
+                (value(q + step) - value(q)) / 1e-4,
+                (value(q) - value(q - step)) / 1e-4,
+            )
             smooth = np.abs(forward - backward) < 1e-2 * (1 + np.abs(forward))
             wide = (value(q + step) - value(q - step)) / 2e-4
             credit[:, i] = np.where(smooth, wide, np.nan)
@@ -152,7 +157,8 @@ def assert_close(actual, expected, rtol=1e-5, what="value"):
     wrong &= ~((actual == expected) & ~np.isfinite(expected))
     where = np.argwhere(wrong)
     assert not len(where), (
-        f"{what} differs at {where[:3].tolist()}: {actual[wrong][:3]} instead of {expected[wrong][:3]}"
+        f"{what} differs at {where[:3].tolist()}: "
+        f"{actual[wrong][:3]} instead of {expected[wrong][:3]}"
     )
 
 

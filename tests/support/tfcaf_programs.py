@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Random TFCAFs in PyTorch, shape-correct by construction, for comparison with torch itself.
 
 A program is a list of statements over variables of a few kinds (`bn` is [B, N], `bnk` [B, N, K],
@@ -157,7 +158,12 @@ class _Writer:
         self.variables = ["agents_q", "agents_q", "x[..., 0]"]
         self.num_agents, self.features = num_agents, features
         self.options = {
-            kind: [item.strip() for line in text.strip().split("\n") for item in line.split("|") if item.strip()]
+            kind: [
+                item.strip()
+                for line in text.strip().split("\n")
+                for item in line.split("|")
+                if item.strip()
+            ]
             if kind != "mask"
             else [item.strip() for line in text.strip().split("\n") for item in line.split(" | ")]
             for kind, text in EXPRESSIONS.items()

@@ -1,0 +1,180 @@
+"""Products and norms of NumPy and jnp; never along the batch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from qllm_jax.tfcaf import code as c
+from qllm_jax.tfcaf.ops.context import OpCall
+from qllm_jax.tfcaf.ops.np_reductions import reduced_shape
+from qllm_jax.tfcaf.ops.numpy_like import both, has_batch, inferred, last_name, numbers
+from qllm_jax.tfcaf.ops.registry import op
+from qllm_jax.tfcaf.values import Array, Sequence, Static, Value, same_dim
+
+
+def _pair(ctx: OpCall, x: Value, y: Value) -> tuple[Array, Array]:
+    """Two arrays of one common number type."""
+    x, y = ctx.array(x), ctx.array(y)
+    kind = ctx.promote(x, y)
+    return ctx.cast(x, kind), ctx.cast(y, kind)
+
+
+@both("dot vdot inner outer kron cross", "x|a, y|b, out!=None")
+@op("numpy", ".dot", "x, y|b, out!=None")
+@op("jnp", ".dot", "x, y|b")
+def product_of(ctx: OpCall, x: Value, y: Value) -> Value:
+    """Products of vectors and matrices."""
+    x, y = ctx.array(x), ctx.array(y)
+    name = last_name(ctx)
+    if name in ("vdot", "outer", "kron") and (has_batch(x.shape) or has_batch(y.shape)):
+        raise ctx.mixes_batch("flattens the batch")
+    if name in ("dot", "inner") and x.ndim and y.ndim:
+        ctx.refuse_mixing(x, [x.ndim - 1])
+        last = y.ndim == 1 or name == "inner"
+        ctx.refuse_mixing(y, [y.ndim - (1 if last else 2)])
+        if has_batch(x.shape) and has_batch(y.shape):
+            raise ctx.mixes_batch("pairs every sample with every other")
+    return inferred(ctx, f"jax.numpy.{name}", [x, y])
+
+
+@both("tensordot", "x|a, y|b, axes=2")
+def tensordot(ctx: OpCall, x: Value, y: Value, axes: Value) -> Value:
+    """Sum of products over the given axes."""
+    x, y = ctx.array(x), ctx.array(y)
+    pairs = numbers(ctx, axes, "axes")
+    if isinstance(pairs, int):
+        left, right = tuple(range(x.ndim - pairs, x.ndim)), tuple(range(pairs))
+    else:
+        left, right = (p if isinstance(p, tuple) else (p,) for p in pairs)
+    ctx.refuse_mixing(x, [a % x.ndim for a in left])
+    ctx.refuse_mixing(y, [a % y.ndim for a in right])
+    if has_batch(x.shape) and has_batch(y.shape):
+        raise ctx.mixes_batch("pairs every sample with every other")
+    return inferred(ctx, "jax.numpy.tensordot", [x, y], options={"axes": pairs})
+
+
+@both("linalg.norm", "x|a, ord=None, axis=None, keepdims=False")
+def norm(ctx: OpCall, x: Value, ord: Value, axis: Value, keepdims: Value) -> Value:
+    """Vector norms along one axis, matrix norms along two."""
+    x = ctx.cast(ctx.array(x), "float")
+    axes = ctx.axes(x, axis)
+    ctx.refuse_mixing(x, axes)
+    options: dict[str, Any] = {}
+    if not ctx.is_none(ord):
+        named = isinstance(ord, Static) and isinstance(ord.value, str)
+        value = ctx.string(ord) if named else ctx.number(ord)
+        if isinstance(value, str) and value not in ("fro", "nuc"):
+            raise ctx.refuse("argument", f"ord={value!r} is unknown.", "Use 1, 2 or inf.")
+        options["ord"] = ord.code if not isinstance(value, float) or math.isfinite(value) else value
+        if ctx.is_none(axis) and x.ndim > 2:
+            raise ctx.refuse("argument", "`ord` needs an axis here.", "Give axis=-1.")
+    if len(axes) > 2 and not ctx.is_none(axis):
+        raise ctx.refuse("axis", "a norm is over one or two axes.", "Give axis=-1.")
+    if not ctx.is_none(axis):
+        options["axis"] = axis.code
+    keep = ctx.bool(keepdims)
+    if keep:
+        options["keepdims"] = True
+    code = c.call("jnp.linalg.norm", [x], options)
+    return ctx.result(reduced_shape(x, axes, keep), "float", code, x)
+
+
+@both("linalg.vector_norm", "x, *, axis=None, keepdims=False, ord=2")
+def vector_norm(ctx: OpCall, x: Value, axis: Value, keepdims: Value, ord: Value) -> Value:
+    """Vector norm over axes."""
+    x = ctx.cast(ctx.array(x), "float")
+    axes = ctx.axes(x, axis)
+    ctx.refuse_mixing(x, axes)
+    keep = ctx.bool(keepdims)
+    options = {"axis": axis.code, "ord": ord.code} | ({"keepdims": True} if keep else {})
+    code = c.call("jnp.linalg.vector_norm", [x], options)
+    return ctx.result(reduced_shape(x, axes, keep), "float", code, x)
+
+
+@both(
+    "linalg.det linalg.inv linalg.pinv linalg.cholesky linalg.matrix_norm linalg.slogdet "
+    "linalg.eigvalsh linalg.eigh linalg.svd linalg.qr",
+    "x|a",
+)
+def matrix_function(ctx: OpCall, x: Value) -> Value:
+    """Functions of the matrices in the last two axes."""
+    x = ctx.cast(ctx.array(x), "float")
+    ctx.refuse_mixing(x, range(max(0, x.ndim - 2), x.ndim))
+    return inferred(ctx, f"jax.numpy.linalg.{last_name(ctx)}", [x])
+
+
+@both("linalg.solve", "x|a, y|b")
+def solve(ctx: OpCall, x: Value, y: Value) -> Value:
+    """Solve linear systems of static size."""
+    x, y = _pair(ctx, x, y)
+    for array in (x, y):
+        ctx.refuse_mixing(array, range(max(0, array.ndim - 2), array.ndim))
+    return inferred(ctx, "jax.numpy.linalg.solve", [x, y])
+
+
+@both("trace .trace", "x|a, offset=0, axis1=0, axis2=1")
+@both("linalg.trace linalg.diagonal", "x|a, offset=0, axis1=-2, axis2=-1")
+def trace(ctx: OpCall, x: Value, offset: Value, axis1: Value, axis2: Value) -> Value:
+    """Sum along a diagonal (or the diagonal)."""
+    x = ctx.array(x)
+    first, second = ctx.axis(x, axis1), ctx.axis(x, axis2)
+    ctx.refuse_mixing(x, [first, second])
+    options = {"offset": ctx.int(offset), "axis1": first, "axis2": second}
+    return inferred(ctx, f"jax.numpy.{last_name(ctx)}", [x], options=options)
+
+
+@both("diag", "x|v, k=0")
+@both("diagflat", "x|v, k=0")
+def diag(ctx: OpCall, x: Value, k: Value) -> Value:
+    """A matrix from its diagonal, or its diagonal."""
+    x = ctx.array(x)
+    ctx.refuse_mixing(x, range(x.ndim))
+    options = {"k": ctx.int(k)} if ctx.int(k) else {}
+    return inferred(ctx, f"jax.numpy.{last_name(ctx)}", [x], options=options)
+
+
+@both("triu tril", "x|m, k=0")
+def triangle(ctx: OpCall, x: Value, k: Value) -> Value:
+    """The upper or lower triangle of the last two axes."""
+    x = ctx.array(x)
+    ctx.refuse_mixing(x, range(max(0, x.ndim - 2), x.ndim))
+    options = {"k": ctx.int(k)} if ctx.int(k) else {}
+    return ctx.result(x.shape, x.dtype, c.call(f"jnp.{last_name(ctx)}", [x], options), x)
+
+
+@both("linalg.multi_dot", "arrays")
+def multi_dot(ctx: OpCall, arrays: Value) -> Value:
+    """A chain of matrix products."""
+    items = [ctx.array(item) for item in ctx.items(arrays)]
+    if any(has_batch(item.shape) for item in items):
+        raise ctx.mixes_batch("multiplies through the batch axis")
+    return inferred(ctx, "jax.numpy.linalg.multi_dot", items, as_list=True)
+
+
+@both("cov corrcoef", "x|m, *, rowvar=True")
+def covariance(ctx: OpCall, x: Value, rowvar: Value) -> Value:
+    """Covariance of rows (variables) over columns (observations)."""
+    x = ctx.array(x)
+    ctx.refuse_mixing(x, range(x.ndim))
+    options = {} if ctx.bool(rowvar) else {"rowvar": False}
+    return inferred(ctx, f"jax.numpy.{last_name(ctx)}", [x], options=options)
+
+
+@both("interp", "x, xp, fp")
+def interp(ctx: OpCall, x: Value, xp: Value, fp: Value) -> Value:
+    """Piecewise linear interpolation through given points."""
+    x, xp, fp = ctx.array(x), ctx.array(xp), ctx.array(fp)
+    for points in (xp, fp):
+        ctx.refuse_mixing(points, range(points.ndim))
+        if points.ndim != 1 or not same_dim(points.shape[0], xp.shape[0]):
+            raise ctx.refuse("shape", "xp and fp must be vectors of one length.", "Pair them up.")
+    return ctx.result(x.shape, "float", c.call("jnp.interp", [x, xp, fp]), x, fp)
+
+
+@both("polyval", "p, x")
+def polyval(ctx: OpCall, p: Value, x: Value) -> Value:
+    """A polynomial with static coefficients, the highest power first."""
+    levels, x = numbers(ctx, p, "p"), ctx.array(x)
+    coefficients = c.call("jnp.array", [list(levels)]) if isinstance(p, Sequence) else p.code
+    return ctx.result(x.shape, "float", c.call("jnp.polyval", [coefficients, x]), x)

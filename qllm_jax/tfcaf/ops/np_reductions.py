@@ -1,0 +1,363 @@
+"""Reductions, scans and sorts of NumPy and jnp. Never along the batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qllm_jax.tfcaf import code as c
+from qllm_jax.tfcaf.ops.context import OpCall
+from qllm_jax.tfcaf.ops.np_elementwise import jnp_name
+from qllm_jax.tfcaf.ops.numpy_like import (
+    as_float,
+    as_number,
+    both,
+    cast_to,
+    inferred,
+    last_name,
+    numbers,
+)
+from qllm_jax.tfcaf.ops.registry import op
+from qllm_jax.tfcaf.values import Array, Batch, Dim, Kind, Shape, Static, Value, same_dim, static
+
+NONE = static(None)
+
+
+def reduced_shape(x: Array, axes: tuple[int, ...], keepdims: bool) -> Shape:
+    """The shape after reducing `axes`."""
+    if keepdims:
+        return tuple(1 if a in axes else dim for a, dim in enumerate(x.shape))
+    return tuple(dim for a, dim in enumerate(x.shape) if a not in axes)
+
+
+def reduce(
+    ctx: OpCall,
+    x: Array,
+    axis: Value,
+    keepdims: Value,
+    kind: Kind,
+    *,
+    where: Value = NONE,
+    initial: Value = NONE,
+    options: dict[str, Any] | None = None,
+) -> Array:
+    """Emit a reduction of `x` over `axis`."""
+    options = dict(options or {})
+    axes = ctx.axes(x, axis)
+    ctx.refuse_mixing(x, axes)
+    keep = ctx.bool(keepdims, "keepdims")
+    if not x.shape:
+        axis = NONE
+    sources = [x]
+    if not ctx.is_none(initial):
+        options["initial"] = ctx.number(initial, "initial")
+    if not ctx.is_none(where) and not (isinstance(where, Static) and where.value is True):
+        mask = ctx.array(where)
+        if len(ctx.broadcast(x, mask)) > x.ndim:
+            raise ctx.refuse("shape", "`where` has more axes than the array.", "Reduce it first.")
+        options["where"] = mask.code
+        sources.append(mask)
+    name = jnp_name(ctx)
+    code = ctx.emit(
+        x, name, axis=ctx.spell_reduced(x, axes, axis), **options, keepdims=keep or None
+    )
+    return ctx.result(reduced_shape(x, axes, keep), kind, code, *sources)
+
+
+@both(
+    "sum prod nansum nanprod .sum .prod",
+    "x|a, axis=None, dtype=None, out!=None, keepdims=False, initial=None, where=None",
+)
+def total(
+    ctx: OpCall, x: Value, axis: Value, dtype: Value, keepdims: Value, initial: Value, where: Value
+) -> Value:
+    """Sums and products; bools are counted."""
+    x = ctx.array(x)
+    made = reduce(ctx, x, axis, keepdims, as_number(x.dtype), where=where, initial=initial)
+    return cast_to(ctx, made, dtype)
+
+
+@both(
+    "max min amax amin nanmax nanmin .max .min",
+    "x|a, axis=None, out!=None, keepdims=False, initial=None, where=None",
+)
+def extreme(
+    ctx: OpCall, x: Value, axis: Value, keepdims: Value, initial: Value, where: Value
+) -> Value:
+    """Largest and smallest elements."""
+    x = ctx.array(x)
+    return reduce(ctx, x, axis, keepdims, x.dtype, where=where, initial=initial)
+
+
+@both("mean nanmean .mean", "x|a, axis=None, dtype=None, out!=None, keepdims=False, *, where=None")
+def mean(ctx: OpCall, x: Value, axis: Value, dtype: Value, keepdims: Value, where: Value) -> Value:
+    """Arithmetic mean."""
+    x = ctx.array(x)
+    return cast_to(ctx, reduce(ctx, x, axis, keepdims, "float", where=where), dtype)
+
+
+@both(
+    "std var nanstd nanvar .std .var",
+    "x|a, axis=None, dtype=None, out!=None, ddof=0, "
+    "keepdims=False, *, where=None, mean!=None, correction=None",
+)
+def spread(
+    ctx: OpCall,
+    x: Value,
+    axis: Value,
+    dtype: Value,
+    ddof: Value,
+    keepdims: Value,
+    where: Value,
+    correction: Value,
+) -> Value:
+    """Standard deviation and variance; `ddof` is 0 unless given."""
+    degrees = ctx.number(ddof if ctx.is_none(correction) else correction, "ddof")
+    options = {"ddof": degrees} if degrees else {}
+    return reduce(ctx, ctx.array(x), axis, keepdims, "float", where=where, options=options)
+
+
+@both("median nanmedian", "x|a, axis=None, out!=None, overwrite_input=False, keepdims=False")
+def median(ctx: OpCall, x: Value, axis: Value, overwrite_input: Value, keepdims: Value) -> Value:
+    """The middle value; the mean of the middle two of an even count."""
+    return reduce(ctx, ctx.array(x), axis, keepdims, "float")
+
+
+@both("ptp", "x|a, axis=None, out!=None, keepdims=False")
+@op("jnp", ".ptp", "x|a, axis=None, out!=None, keepdims=False")
+def peak_to_peak(ctx: OpCall, x: Value, axis: Value, keepdims: Value) -> Value:
+    """Largest minus smallest."""
+    x = ctx.array(x)
+    return reduce(ctx, x, axis, keepdims, x.dtype)
+
+
+@both("any all .any .all", "x|a, axis=None, out!=None, keepdims=False, *, where=None")
+def truth(ctx: OpCall, x: Value, axis: Value, keepdims: Value, where: Value) -> Value:
+    """Whether any or all are true; over the batch only an `if` may ask."""
+    x = ctx.array(x)
+    axes = ctx.axes(x, axis)
+    if any(isinstance(x.shape[a], Batch) for a in axes) and len(axes) == x.ndim:
+        code = ctx.emit(x, jnp_name(ctx))
+        made = ctx.result((), "bool", code, x)
+        made.row_any = True
+        return made
+    return reduce(ctx, x, axis, keepdims, "bool", where=where)
+
+
+@both("count_nonzero", "x|a, axis=None, *, keepdims=False")
+def count_nonzero(ctx: OpCall, x: Value, axis: Value, keepdims: Value) -> Value:
+    """How many are not zero."""
+    return reduce(ctx, ctx.array(x), axis, keepdims, "int")
+
+
+@both(
+    "argmax argmin nanargmax nanargmin .argmax .argmin",
+    "x|a, axis=None, out!=None, *, keepdims=False",
+)
+def arg_extreme(ctx: OpCall, x: Value, axis: Value, keepdims: Value) -> Value:
+    """Index of the first largest or smallest."""
+    return reduce(ctx, ctx.array(x), axis, keepdims, "int")
+
+
+@both("average", "x|a, axis=None, weights=None, returned!=False, *, keepdims=False")
+def average(ctx: OpCall, x: Value, axis: Value, weights: Value, keepdims: Value) -> Value:
+    """Weighted mean."""
+    x = ctx.array(x)
+    if ctx.is_none(weights):
+        return reduce(ctx, x, axis, keepdims, "float")
+    weight = ctx.array(weights)
+    axes = ctx.axes(x, axis)
+    ctx.refuse_mixing(x, axes)
+    fits = len(axes) == 1 and weight.ndim == 1 and same_dim(weight.shape[0], x.shape[axes[0]])
+    if not fits and (len(weight.shape) != x.ndim or len(ctx.broadcast(x, weight)) != x.ndim):
+        raise ctx.refuse("shape", "the weights do not fit the array.", "Give one for each element.")
+    keep = ctx.bool(keepdims)
+    code = c.call("jnp.average", [x], _given(axis=axis, weights=weight, keepdims=keep or None))
+    return ctx.result(reduced_shape(x, axes, keep), "float", code, x, weight)
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """Options that are not None."""
+    return {
+        name: value
+        for name, value in options.items()
+        if value is not None and not (isinstance(value, Static) and value.value is None)
+    }
+
+
+@both(
+    "quantile percentile nanquantile nanpercentile",
+    "x|a, q, axis=None, out!=None, "
+    "overwrite_input!=False, method|interpolation='linear', keepdims=False",
+)
+def quantile(ctx: OpCall, x: Value, q: Value, axis: Value, method: Value, keepdims: Value) -> Value:
+    """Quantiles at static levels."""
+    x = ctx.cast(ctx.array(x), "float")
+    axes = ctx.axes(x, axis)
+    ctx.refuse_mixing(x, axes)
+    options: dict[str, Any] = {"axis": axes[0] if len(axes) == 1 else axes}
+    if ctx.bool(keepdims):
+        options["keepdims"] = True
+    if ctx.string(method) != "linear":
+        options["method"] = ctx.string(method)
+    levels = numbers(ctx, q, "q")
+    if isinstance(levels, tuple):
+        shape = (len(levels), *reduced_shape(x, axes, ctx.bool(keepdims)))
+        code = c.call(f"jnp.{last_name(ctx)}", [x, c.call("jnp.array", [list(levels)])], options)
+        return ctx.result(shape, "float", code, x)
+    code = c.call(f"jnp.{last_name(ctx)}", [x, levels], options)
+    return ctx.result(reduced_shape(x, axes, ctx.bool(keepdims)), "float", code, x)
+
+
+@both(
+    "cumsum cumprod nancumsum nancumprod .cumsum .cumprod", "x|a, axis=None, dtype=None, out!=None"
+)
+@both("cumulative_sum cumulative_prod", "x, *, axis=None, dtype=None, include_initial!=False")
+def cumulative(ctx: OpCall, x: Value, axis: Value, dtype: Value) -> Value:
+    """Running sums and products; without an axis of the flattened array."""
+    x = ctx.array(x)
+    name = {"cumulative_sum": "cumsum", "cumulative_prod": "cumprod"}.get(
+        last_name(ctx), last_name(ctx)
+    )
+    if ctx.is_none(axis):
+        ctx.refuse_mixing(x, range(x.ndim))
+        size: Dim = 1
+        for a in range(x.ndim):
+            size = size * ctx.fixed_size(x, a)  # type: ignore[operator]
+        made = ctx.result((size,), as_number(x.dtype), ctx.emit(x, name), x)
+    else:
+        number = ctx.axis(x, axis)
+        ctx.refuse_mixing(x, [number])
+        code = ctx.emit(x, name, axis=axis.code)
+        made = ctx.result(x.shape, as_number(x.dtype), code, x)
+    return cast_to(ctx, made, dtype)
+
+
+@op(
+    "jnp",
+    "lax.cumsum lax.cumprod lax.cummax lax.cummin lax.cumlogsumexp",
+    "x|operand, axis=0, reverse=False",
+)
+def lax_cumulative(ctx: OpCall, x: Value, axis: Value, reverse: Value) -> Value:
+    """Running reductions of lax."""
+    x = ctx.array(x)
+    ctx.refuse_mixing(x, [ctx.axis(x, axis)])
+    options = {"axis": ctx.axis(x, axis)} | ({"reverse": True} if ctx.bool(reverse) else {})
+    code = c.call(f"jax.lax.{last_name(ctx)}", [x], options)
+    return ctx.result(x.shape, x.dtype, code, x)
+
+
+@both("maximum.accumulate minimum.accumulate", "x|array, axis=0")
+def accumulate(ctx: OpCall, x: Value, axis: Value) -> Value:
+    """Running extremes."""
+    x = ctx.array(x)
+    ctx.refuse_mixing(x, [ctx.axis(x, axis)])
+    name = "cummax" if ".maximum." in ctx.name else "cummin"
+    return ctx.result(
+        x.shape, x.dtype, c.call(f"jax.lax.{name}", [x], {"axis": ctx.axis(x, axis)}), x
+    )
+
+
+@both("diff", "x|a, n=1, axis=-1, prepend!=None, append!=None")
+def diff(ctx: OpCall, x: Value, n: Value, axis: Value) -> Value:
+    """Differences of neighbours."""
+    x = ctx.array(x)
+    number = ctx.axis(x, axis)
+    ctx.refuse_mixing(x, [number])
+    options = {"axis": axis.code} if ctx.int(axis) != -1 else {}
+    times = ctx.int(n)
+    shape = list(x.shape)
+    shape[number] = max(0, ctx.fixed_size(x, number) - times)
+    if times < 0:
+        raise ctx.refuse("argument", "n is negative.", "Use n=1.")
+    code = c.call("jnp.diff", [x, *([times] if times != 1 else [])], options)
+    return ctx.result(shape, x.dtype, code, x)
+
+
+@both("sort", "x|a, axis=-1, kind=None, order!=None, *, stable=True, descending=False")
+@both("argsort .argsort", "x|a, axis=-1, kind=None, order!=None, *, stable=True, descending=False")
+@op("jnp", ".sort", "x|a, axis=-1, kind=None, order!=None, *, stable=True, descending=False")
+@op(
+    "jnp",
+    "lax.sort",
+    "x|operand, axis|dimension=-1, kind|is_stable=None, stable|num_keys=True, descending=False",
+)
+def sort(
+    ctx: OpCall, x: Value, axis: Value, kind: Value, stable: Value, descending: Value
+) -> Value:
+    """Sorted values, or the indices that sort; ties keep their order."""
+    x = ctx.array(x)
+    if ctx.is_none(axis):
+        raise ctx.refuse("argument", "axis=None flattens first.", "Sort along one axis.")
+    number = ctx.axis(x, axis)
+    ctx.refuse_mixing(x, [number])
+    options: dict[str, Any] = {} if ctx.int(axis) == -1 else {"axis": axis.code}
+    if ctx.bool(descending):
+        options["descending"] = True
+    name = last_name(ctx)
+    return ctx.result(
+        x.shape, "int" if name == "argsort" else x.dtype, ctx.emit(x, name, **options), x
+    )
+
+
+@both("partition argpartition", "x|a, kth, axis=-1, kind=None, order!=None")
+def partition(ctx: OpCall, x: Value, kth: Value, axis: Value, kind: Value) -> Value:
+    """Values (or indices) with the kth in its sorted place."""
+    x = ctx.array(x)
+    number = ctx.axis(x, axis)
+    size, k = int(ctx.fixed_size(x, number)), int(ctx.int(kth, "kth"))
+    if not -size <= k < size:
+        raise ctx.refuse("argument", f"kth is out of range for {size}.", "Use a smaller kth.")
+    options = {"axis": axis.code} if ctx.int(axis) != -1 else {}
+    name = last_name(ctx)
+    code = c.call(f"jnp.{name}", [x, k % size], options)
+    return ctx.result(x.shape, "int" if name == "argpartition" else x.dtype, code, x)
+
+
+@op("jnp", "lax.top_k", "x|operand, k")
+@op("jnp", "jax.numpy.top_k", "x|operand, k")
+def top_k(ctx: OpCall, x: Value, k: Value) -> Value:
+    """The k largest of the last axis, with their indices."""
+    x, count = ctx.array(x), ctx.int(k, "k")
+    size = ctx.fixed_size(x, x.ndim - 1)
+    if not 0 <= count <= size:
+        raise ctx.refuse("argument", f"k={count} is out of range for {size}.", "Use a smaller k.")
+    call = c.call("jax.lax.top_k", [x, count])
+    shape = (*x.shape[:-1], count)
+    parts = [
+        ctx.result(shape, x.dtype, c.subscript(call, "0"), x),
+        ctx.result(shape, "int", c.subscript(call, "1"), x),
+    ]
+    made = ctx.tuple(parts)
+    made.code = call
+    return made
+
+
+@both("searchsorted", "x|a, v, side='left', sorter!=None")
+def searchsorted(ctx: OpCall, x: Value, v: Value, side: Value) -> Value:
+    """Where values would stand in a sorted array."""
+    x, v = ctx.array(x), ctx.array(v)
+    ctx.refuse_mixing(x, range(x.ndim))
+    options = {"side": ctx.string(side)} if ctx.string(side) != "left" else {}
+    return inferred(ctx, "jax.numpy.searchsorted", [x, v], options=options)
+
+
+@both("digitize", "x, bins, right=False")
+def digitize(ctx: OpCall, x: Value, bins: Value, right: Value) -> Value:
+    """The bin of each value."""
+    x, edges = ctx.array(x), ctx.array(bins)
+    ctx.refuse_mixing(edges, range(edges.ndim))
+    options = {"right": True} if ctx.bool(right) else {}
+    return ctx.result(x.shape, "int", c.call("jnp.digitize", [x, edges], options), x)
+
+
+@both("trapezoid", "x|y, t|x=None, dx=1.0, axis=-1")
+def trapezoid(ctx: OpCall, x: Value, t: Value, dx: Value, axis: Value) -> Value:
+    """Integral by the trapezoidal rule, with constant spacing."""
+    x = ctx.array(x)
+    number = ctx.axis(x, axis)
+    ctx.refuse_mixing(x, [number])
+    if not ctx.is_none(t):
+        raise ctx.refuse("argument", "sample points are not supported.", "Use constant spacing.")
+    options = {"dx": ctx.number(dx), "axis": number}
+    code = c.call("jnp.trapezoid", [x], options)
+    return ctx.result(reduced_shape(x, (number,), False), as_float(x.dtype), code, x)
