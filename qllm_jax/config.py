@@ -77,13 +77,19 @@ class MixerConfig:
     """How agents' values are combined.
 
     Attributes:
-        name: `tfcaf`, `qmix`, `vdn` or `iql`.
-        artifact: Directory of a TFCAF artifact (`tfcaf` only); None takes the task's shipped one.
+        name: `tfcaf`, `tfcaf_residual`, `qmix`, `vdn`, `iql`, `qatten`, `qplex` or `qtran`.
+        artifact: Directory of a TFCAF artifact (`tfcaf` and `tfcaf_residual`); None takes the
+            task's shipped one.
         scale: `num_agents` multiplies a TFCAF by N as the published code does; `none` does not;
             `artifact` takes what the artifact says.
-        embedding_dim: QMIX's mixing width.
-        hypernet_hidden_dim: QMIX's hypernetwork width.
+        embedding_dim: QMIX's mixing width, Qatten's key width, `tfcaf_residual`'s hidden width.
+        hypernet_hidden_dim: Width of the hypernetworks of QMIX, Qatten and QPLEX.
         init_scale: QMIX's orthogonal initialisation scale.
+        qatten_heads: Qatten's attention heads.
+        qplex_heads: QPLEX's heads of the advantages' weights.
+        qtran_hidden_dim: Width of QTRAN's joint value and state value.
+        qtran_opt_weight: Weight of QTRAN's loss at the greedy joint action.
+        qtran_nopt_weight: Weight of QTRAN's loss at the joint action that was taken.
     """
 
     name: str = "tfcaf"
@@ -92,9 +98,25 @@ class MixerConfig:
     embedding_dim: int = 32
     hypernet_hidden_dim: int = 128
     init_scale: float = 0.001
+    qatten_heads: int = 4
+    qplex_heads: int = 10
+    qtran_hidden_dim: int = 64
+    qtran_opt_weight: float = 1.0
+    qtran_nopt_weight: float = 0.1
 
     def __post_init__(self) -> None:
-        _positive("mixer", self, "embedding_dim", "hypernet_hidden_dim", "init_scale")
+        _positive(
+            "mixer",
+            self,
+            "embedding_dim",
+            "hypernet_hidden_dim",
+            "init_scale",
+            "qatten_heads",
+            "qplex_heads",
+            "qtran_hidden_dim",
+            "qtran_opt_weight",
+            "qtran_nopt_weight",
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -283,7 +305,13 @@ class SynthesisConfig:
             `measured`, or `llm` (the paper's).
         igm: Whether credit ≥ 0 is enforced, reported or off.
         measured_seeds: Seeds per candidate in measured evaluation.
-        measured_env_steps: Environment steps per seed in measured evaluation.
+        measured_env_steps: Environment steps per seed in measured evaluation, at the last rung.
+        measured_rungs: Budgets of successive halving: rung r of R trains for 1/2^(R-1-r) of
+            `measured_env_steps` and the better half goes on; 1 measures once.
+        final_seeds: Fresh seeds on which the finalist is scored again; 0 does not.
+        references: What the finalist is scored against; `vdn` also rides along in every round.
+        patience: Rounds in a row without a better candidate after which the loop stops.
+        memory: Earlier candidates that the coder is told about, newest last.
         max_tokens: Cap on all tokens of a run.
         max_dollars: Cap on money, for models with a known price.
         max_calls: Cap on calls.
@@ -297,6 +325,11 @@ class SynthesisConfig:
     igm: Literal["enforce", "report", "off"] = "enforce"
     measured_seeds: int = 3
     measured_env_steps: int = 40_000
+    measured_rungs: int = 1
+    final_seeds: int = 4
+    references: tuple[str, ...] = ("vdn",)
+    patience: int = 3
+    memory: int = 6
     max_tokens: int = 1_000_000
     max_dollars: float = 5.0
     max_calls: int = 200
@@ -310,15 +343,16 @@ class SynthesisConfig:
             "num_rounds",
             "measured_seeds",
             "measured_env_steps",
+            "measured_rungs",
+            "patience",
             "max_tokens",
             "max_dollars",
             "max_calls",
             "max_seconds",
         )
-        _require(
-            self.max_repairs >= 0,
-            f"synthesis.max_repairs is {self.max_repairs}; it must be ≥ 0.",
-        )
+        for name in ("max_repairs", "final_seeds", "memory"):
+            value = getattr(self, name)
+            _require(value >= 0, f"synthesis.{name} is {value}; it must be ≥ 0.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,12 +53,14 @@ class Parent:
         reflection: What was observed about it, as text.
         inspiration: Source of a good candidate that differs from it; "" where there is none.
         advice: The evaluator's sentence; "" where there is none.
+        history: Earlier candidates, one line each; "" where none are remembered.
     """
 
     candidate: Candidate
     reflection: str
     inspiration: str = ""
     advice: str = ""
+    history: str = ""
 
 
 def propose(session: Session, round_number: int, index: int, parent: Parent | None) -> Candidate:
@@ -125,6 +127,7 @@ def _opening(
             parent_id=parent.candidate.name,
             parent_source=without_tags(parent.candidate.original),
             reflection=observed(parent.reflection),
+            history=observed(parent.history or "(nothing else)"),
             inspiration=observed(_quoted(parent.inspiration)),
             advice=observed(parent.advice or "(none)"),
         )

@@ -137,9 +137,10 @@ def select(
 ) -> tuple[str, str]:
     """The name chosen, and why.
 
-    Measured arms decide; where several are statistically tied, the evaluator's ranking breaks the
-    tie, and without one the higher mean does. Without measurements the evaluator decides, and
-    without a readable answer the first candidate is taken.
+    Measured arms decide, those that were trained longest where halving dropped some. Where
+    several are statistically tied, the evaluator's ranking breaks the tie, and without one the
+    higher mean does. Without measurements the evaluator decides, and without a readable answer
+    the first candidate is taken.
     """
     ranking = opinion.ranking if opinion is not None else ()
     if measured is None:
@@ -148,7 +149,9 @@ def select(
             return ranking[0], f"the evaluator ranked it first: {opinion.reason}"
         problem = opinion.problem if opinion is not None else "there was no evaluator."
         return names[0], f"it is the first valid candidate, because {problem}"
-    ties = statistical_ties(measured, tuple(names))
+    longest = max(measured[name].env_steps[-1] for name in names)
+    finalists = tuple(name for name in names if measured[name].env_steps[-1] == longest)
+    ties = statistical_ties(measured, finalists)
     best = measured[ties[0]]
     if len(ties) == 1:
         reason = f"its measured return, {best.score:.2f}, is the highest"

@@ -8,6 +8,7 @@ coder, training decides, and a killed run goes on where it stopped.
 """
 
 import dataclasses
+import functools
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -22,17 +23,16 @@ from qllm_jax.llm import Caps, Client, Ledger, RecordingClient, with_ledger
 from qllm_jax.llm.ledger import parse_prices
 from qllm_jax.llm.transcripts import completion_from_json
 from qllm_jax.synthesis.archive import Archive
-from qllm_jax.synthesis.candidate import Candidate
 from qllm_jax.synthesis.coder import Parent, Session
+from qllm_jax.synthesis.finish import finish
 from qllm_jax.synthesis.journal import Journal
-from qllm_jax.synthesis.measure import VDN, ArmMeasurement, MeasureFn
+from qllm_jax.synthesis.measure import MeasureFn
 from qllm_jax.synthesis.result import SynthesisEvent, SynthesisResult
 from qllm_jax.synthesis.rounds import RoundOutcome, play_round, reflection_text
-from qllm_jax.synthesis.tournament import make_measure
+from qllm_jax.synthesis.tournament import make_measure, measure_mixer
 from qllm_jax.tasks import rollout_states
 from qllm_jax.tasks.spec import TaskSpec
-from qllm_jax.tfcaf import Artifact, make_artifact
-from qllm_jax.training import ChunkReport
+from qllm_jax.training import ChunkReport, mixer_scale
 from qllm_jax.verify import verify
 
 _NUM_STATES = 256
@@ -66,10 +66,16 @@ def generate(
     journal = Journal(directory, _identity(spec, config, client))
     try:
         session, states = _open_session(spec, config, client, journal, on_event)
+        scale = mixer_scale(config.mixer.scale, spec.env.num_agents)
         measure = None
         if config.synthesis.evaluator != "llm":
-            measure = evaluate or make_measure(spec, config, on_chunk=_progress(session))
-        return _play(session, states, measure)
+            measure = evaluate or make_measure(spec, config, scale, _progress(session))
+        outcomes, stopped = _play(session, states, measure)
+        session.tell("stopped", len(outcomes), text=stopped)
+        if not any(outcome.chosen for outcome in outcomes):
+            raise UserError(_nothing_valid(session, outcomes, stopped))
+        train_mixer = None if evaluate else functools.partial(measure_mixer, spec, config)
+        return finish(session, outcomes, stopped, measure, train_mixer)
     finally:
         journal.close()
 
@@ -141,40 +147,52 @@ def _progress(session: Session) -> Callable[[ChunkReport], None]:
     return on_chunk
 
 
-def _play(session: Session, states: np.ndarray, measure: MeasureFn | None) -> SynthesisResult:
+def _play(
+    session: Session, states: np.ndarray, measure: MeasureFn | None
+) -> tuple[list[RoundOutcome], str]:
+    """All rounds, and why they ended."""
     synthesis = session.config.synthesis
     archive = Archive(states)
     parent: Parent | None = None
     outcomes: list[RoundOutcome] = []
-    stopped = "rounds"
+    waited = 0
     for round_number in range(1, synthesis.num_rounds + 1):
         if session.ledger.seconds_left <= 0:
-            stopped = "budget: synthesis.max_seconds is used up"
-            break
+            return outcomes, "budget: synthesis.max_seconds is used up"
         outcome = play_round(session, round_number, archive, parent, measure, states)
         outcomes.append(outcome)
-        if outcome.measured is not None:
-            archive.note_scores(outcome.measured)
-        parent = _next_parent(archive, parent, outcome, states)
+        archive.note(outcome.candidates, outcome.measured)
+        waited = waited + 1 if _no_progress(parent, outcome) else 0
+        parent = _next_parent(archive, parent, outcome, states, synthesis.memory)
         if outcome.stopped:
-            stopped = outcome.stopped
-            break
-    session.tell("stopped", len(outcomes), text=stopped)
-    if parent is None:
-        raise UserError(_nothing_valid(session, outcomes, stopped))
-    return _result(session, parent.candidate, outcomes, stopped)
+            return outcomes, outcome.stopped
+        if waited >= synthesis.patience:
+            return outcomes, f"no progress in {waited} rounds"
+    return outcomes, "rounds"
+
+
+def _no_progress(parent: Parent | None, outcome: RoundOutcome) -> bool:
+    if outcome.chosen is None:
+        return True
+    return parent is not None and outcome.chosen.name == parent.candidate.name
 
 
 def _next_parent(
-    archive: Archive, parent: Parent | None, outcome: RoundOutcome, states: np.ndarray
+    archive: Archive,
+    parent: Parent | None,
+    outcome: RoundOutcome,
+    states: np.ndarray,
+    memory: int,
 ) -> Parent | None:
+    history = archive.history(memory)
     if outcome.chosen is None or not outcome.reason:
-        return parent
+        return dataclasses.replace(parent, history=history) if parent is not None else None
     return Parent(
         candidate=outcome.chosen,
         reflection=reflection_text(outcome.chosen, outcome.measured, states),
         inspiration=archive.inspiration(outcome.chosen.name),
         advice=outcome.advice,
+        history=history,
     )
 
 
@@ -189,81 +207,3 @@ def _nothing_valid(session: Session, outcomes: list[RoundOutcome], stopped: str)
         f"and what refused them are in {session.journal.path}. Raise synthesis.num_rounds or "
         "synthesis.max_repairs, use a stronger llm.coder_model, or relax synthesis.igm."
     )
-
-
-def _result(
-    session: Session, chosen: Candidate, outcomes: list[RoundOutcome], stopped: str
-) -> SynthesisResult:
-    latest: dict[str, ArmMeasurement] = {}
-    for outcome in outcomes:
-        latest |= outcome.measured or {}
-    advice = {outcome.chosen.name: outcome.advice for outcome in outcomes if outcome.chosen}
-    candidates = tuple(
-        _judged(item, chosen.name, latest.get(item.name), advice.get(item.name, ""))
-        for outcome in outcomes
-        for item in outcome.candidates
-    )
-    chosen = next(item for item in candidates if item.name == chosen.name)
-    reason = _reason(chosen, outcomes)
-    recorded = session.client.name == "recorded"
-    notes = (
-        ("The language model's answers were replayed from recorded transcripts.",)
-        if recorded
-        else ()
-    )
-    session.tell("done", len(outcomes), chosen.name, reason)
-    return SynthesisResult(
-        artifact=_artifact(session, chosen, reason, latest.get(chosen.name)),
-        chosen=chosen,
-        candidates=candidates,
-        reason=reason,
-        stopped=stopped,
-        costs=session.ledger.rows(),
-        reference=({VDN: (latest[VDN].score, *latest[VDN].interval)} if VDN in latest else {}),
-        agreement={
-            number: outcome.agreement
-            for number, outcome in enumerate(outcomes, start=1)
-            if outcome.agreement is not None
-        },
-        provider=session.client.name,
-        notes=notes,
-    )
-
-
-def _judged(
-    candidate: Candidate, chosen: str, measurement: ArmMeasurement | None, advice: str
-) -> Candidate:
-    if candidate.name == chosen:
-        verdict = "chosen"
-    elif candidate.verdict == "valid":
-        verdict = "measured" if measurement is not None else "kept"
-    else:
-        verdict = candidate.verdict
-    candidate = dataclasses.replace(candidate, verdict=verdict, advice=advice)
-    if measurement is None:
-        return candidate
-    low, high = measurement.interval
-    return dataclasses.replace(
-        candidate,
-        score=measurement.score,
-        low=low,
-        high=high,
-        num_seeds=len(measurement.scores),
-    )
-
-
-def _reason(chosen: Candidate, outcomes: list[RoundOutcome]) -> str:
-    parts = [
-        f"Round {number}: {outcome.chosen.name} was chosen because {outcome.reason}"
-        for number, outcome in enumerate(outcomes, start=1)
-        if outcome.chosen is not None and outcome.reason
-    ]
-    return " ".join([*parts, f"{chosen.name} is the result."])
-
-
-def _artifact(
-    session: Session, chosen: Candidate, reason: str, measurement: ArmMeasurement | None
-) -> Artifact:
-    assert chosen.translation is not None
-    assert chosen.report is not None
-    raise AssertionError(make_artifact)

@@ -55,13 +55,21 @@ class ArmMeasurement:
         return mean_interval(np.asarray(self.scores))
 
 
+@dataclasses.dataclass(frozen=True)
+class Seeds:
+    """Seed ids `first … first + count - 1`."""
+
+    first: int
+    count: int
+
+
 class MeasureFn(Protocol):
     """Trains arms side by side."""
 
     def __call__(
-        self, arms: Mapping[str, TfcafFunction], first_seed: int
+        self, arms: Mapping[str, TfcafFunction], seeds: Seeds, budget: float = 1.0
     ) -> dict[str, ArmMeasurement]:
-        """Measure every arm with the same seeds, `first_seed` the first of them."""
+        """Measure every arm with the same seeds, for a fraction of the full number of steps."""
         ...
 
 
@@ -112,6 +120,34 @@ def statistical_ties(measured: Mapping[str, ArmMeasurement], names: tuple[str, .
             and paired_interval(best, measured[name])[0] <= 0.0
         )
     ]
+
+
+def measure_by_halving(
+    measure: MeasureFn,
+    arms: Mapping[str, TfcafFunction],
+    seeds: Seeds,
+    num_rungs: int,
+) -> dict[str, ArmMeasurement]:
+    """Successive halving: short trainings drop arms early, longer ones compare the rest.
+
+    Rung r of R trains for 1/2^(R-1-r) of the full budget; the better half of the candidates goes
+    on, VDN always does. It stops early where one candidate is clearly apart from all others.
+    Arms that were dropped keep the measurement of their last rung.
+
+    "Non-stochastic Best Arm Identification and Hyperparameter Optimization",
+    https://arxiv.org/abs/1502.07943.
+    """
+    measured: dict[str, ArmMeasurement] = {}
+    going = dict(arms)
+    for rung in range(num_rungs):
+        measured |= measure(going, seeds, 0.5 ** (num_rungs - 1 - rung))
+        names = tuple(name for name in going if name != VDN)
+        ties = statistical_ties(measured, names)
+        if len(ties) == 1:
+            break
+        kept = ties[: max((len(names) + 1) // 2, 2)]
+        going = {name: arms[name] for name in arms if name in kept or name == VDN}
+    return measured
 
 
 def _finite(value: float) -> float:

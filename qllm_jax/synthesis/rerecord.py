@@ -33,7 +33,7 @@ from qllm_jax.llm.prompts import prompt_dir
 from qllm_jax.llm.transcripts import Transcript, read_transcript, write_transcript
 from qllm_jax.synthesis.candidate import candidate_name
 from qllm_jax.synthesis.loop import generate
-from qllm_jax.synthesis.measure import ArmMeasurement, MeasureFn
+from qllm_jax.synthesis.measure import ArmMeasurement, MeasureFn, Seeds
 from qllm_jax.tasks import get_task
 from qllm_jax.types import TfcafFunction
 
@@ -138,7 +138,9 @@ def rerecord(task: str, answers: Mapping[str, Transcript], directory: Path) -> i
 def _won_by(winner: str) -> MeasureFn:
     """A measurement that one candidate wins; where it is absent, all tie."""
 
-    def measure(arms: Mapping[str, TfcafFunction], first_seed: int) -> dict[str, ArmMeasurement]:
+    def measure(
+        arms: Mapping[str, TfcafFunction], seeds: Seeds, budget: float = 1.0
+    ) -> dict[str, ArmMeasurement]:
         return {
             name: ArmMeasurement((float(name == winner),) * 3, (0.0, 1.0), (0, 1)) for name in arms
         }

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from qllm_jax.synthesis.measure import (
     VDN,
     ArmMeasurement,
     MeasureFn,
+    Seeds,
+    measure_by_halving,
     measurement_from_json,
     measurement_to_json,
     vdn,
@@ -36,6 +39,7 @@ class RoundOutcome:
         measured: By arm name; None where nothing was measured.
         agreement: Kendall's τ of the evaluator's and the measured ranking; None without both.
         stopped: Why the run must end after this round; "" where it need not.
+        problem: What was wrong with the evaluator's answer; "" where nothing was.
     """
 
     candidates: tuple[Candidate, ...]
@@ -45,6 +49,7 @@ class RoundOutcome:
     measured: Mapping[str, ArmMeasurement] | None = None
     agreement: float | None = None
     stopped: str = ""
+    problem: str = ""
 
 
 def play_round(
@@ -88,6 +93,7 @@ def play_round(
         measured=measured,
         agreement=agreement,
         stopped=stopped,
+        problem=opinion.problem if opinion is not None else "",
     )
 
 
@@ -204,25 +210,28 @@ def _measure(
         item.name: item.translation.function for item in judged if item.translation is not None
     }
     session.tell("measuring", round_number, text=f"training {', '.join(arms)} side by side")
-    first_seed = measurement_seed(round_number)
-    content = session.journal.step(
-        f"r{round_number}.measured",
-        lambda: {name: measurement_to_json(arm) for name, arm in measure(arms, first_seed).items()},
-        seconds=session.ledger.seconds,
-    )
+    synthesis = session.config.synthesis
+    seeds = Seeds(measurement_seed(round_number), synthesis.measured_seeds)
+
+    def halving() -> dict[str, Any]:
+        measured = measure_by_halving(measure, arms, seeds, synthesis.measured_rungs)
+        return {name: measurement_to_json(arm) for name, arm in measured.items()}
+
+    step = f"r{round_number}.measured"
+    content = session.journal.step(step, halving, seconds=session.ledger.seconds)
     measured = {name: measurement_from_json(arm) for name, arm in content.items()}
+    tell_scores(session, round_number, measured)
+    return measured
+
+
+def tell_scores(
+    session: Session, round_number: int, measured: Mapping[str, ArmMeasurement]
+) -> None:
+    """One event per arm: its score with its interval."""
     for name, arm in measured.items():
         low, high = arm.interval
-        session.tell(
-            "measured",
-            round_number,
-            name,
-            f"{arm.score:.2f} [{low:.2f}, {high:.2f}]",
-            score=arm.score,
-            low=low,
-            high=high,
-        )
-    return measured
+        text = f"{arm.score:.2f} [{low:.2f}, {high:.2f}]"
+        session.tell("measured", round_number, name, text, score=arm.score, low=low, high=high)
 
 
 def measurement_seed(round_number: int) -> int:

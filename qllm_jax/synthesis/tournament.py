@@ -7,7 +7,7 @@ import numpy as np
 
 from qllm_jax.config import Config, LearnerConfig, RunnerConfig
 from qllm_jax.networks import make_mixer
-from qllm_jax.synthesis.measure import ArmMeasurement, MeasureFn
+from qllm_jax.synthesis.measure import VDN, ArmMeasurement, MeasureFn, Seeds
 from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.training import ChunkReport, TrainingOutput, run_training, runs_for_tournament
 from qllm_jax.types import TfcafFunction
@@ -26,24 +26,35 @@ def make_measure(
     Args:
         spec: The task.
         config: The job's; `measurement_config` derives the tournament's.
-        scale: Factor on every arm's value.
+        scale: Factor on every candidate's value; VDN, the reference, is never scaled.
         on_chunk: Told after every evaluation.
     """
-    short = measurement_config(config, spec.env.episode_length)
 
-    def measure(arms: Mapping[str, TfcafFunction], first_seed: int) -> dict[str, ArmMeasurement]:
-        runner = dataclasses.replace(short.runner, first_seed=first_seed)
-        job = dataclasses.replace(short, runner=runner)
+    def measure(
+        arms: Mapping[str, TfcafFunction], seeds: Seeds, budget: float = 1.0
+    ) -> dict[str, ArmMeasurement]:
+        job = measurement_config(config, spec.env.episode_length, seeds, budget)
         mixer = make_mixer(job.mixer, spec.env.num_agents, spec.env.state_dim, tuple(arms.values()))
-        runs = runs_for_tournament(job, len(arms), scale)
+        scales = [1.0 if name == VDN else scale for name in arms]
+        runs = runs_for_tournament(job, len(arms), scales)
         output = run_training(spec, mixer, job, runs=runs, on_chunk=on_chunk)
-        return {name: _arm(output, index, runner.num_seeds) for index, name in enumerate(arms)}
+        return {name: arm_of(output, index, seeds.count) for index, name in enumerate(arms)}
 
     return measure
 
 
-def measurement_config(config: Config, episode_length: int) -> Config:
-    """The job's config, shortened to `synthesis.measured_env_steps` per seed.
+def measure_mixer(spec: TaskSpec, config: Config, name: str, seeds: Seeds) -> ArmMeasurement:
+    """Measure a learned mixer, such as QMIX, as a tournament measures its arms."""
+    job = measurement_config(config, spec.env.episode_length, seeds)
+    job = dataclasses.replace(job, mixer=dataclasses.replace(job.mixer, name=name))
+    mixer = make_mixer(job.mixer, spec.env.num_agents, spec.env.state_dim)
+    return arm_of(run_training(spec, mixer, job), 0, seeds.count)
+
+
+def measurement_config(
+    config: Config, episode_length: int, seeds: Seeds | None = None, budget: float = 1.0
+) -> Config:
+    """The job's config, shortened to `budget` times `synthesis.measured_env_steps` per seed.
 
     Periods that would not come round in the shorter run shrink with it: learning starts after an
     eighth of it at the latest, and the target network is renewed ten times at least. The budget
@@ -52,20 +63,22 @@ def measurement_config(config: Config, episode_length: int) -> Config:
     synthesis, learner = config.synthesis, config.learner
     window = learner.window_length or episode_length + 1
     per_iteration = learner.num_envs * (window - 1)
-    iterations = max(synthesis.measured_env_steps // per_iteration, 1)
+    seeds = seeds or Seeds(0, synthesis.measured_seeds)
+    iterations = max(int(budget * synthesis.measured_env_steps) // per_iteration, 1)
     evaluations = min(_EVALUATIONS, iterations)
     iterations -= iterations % evaluations
-    budget = iterations * per_iteration
+    num_env_steps = iterations * per_iteration
     short: LearnerConfig = dataclasses.replace(
         learner,
-        learning_starts=min(learner.learning_starts, budget // 8),
+        learning_starts=min(learner.learning_starts, num_env_steps // 8),
         target_update_interval=min(learner.target_update_interval, max(iterations // 10, 1)),
         replay_capacity=_capacity(learner, iterations),
     )
     runner: RunnerConfig = dataclasses.replace(
         config.runner,
-        num_seeds=synthesis.measured_seeds,
-        num_env_steps=budget,
+        first_seed=seeds.first,
+        num_seeds=seeds.count,
+        num_env_steps=num_env_steps,
         num_evaluations=evaluations,
         num_eval_episodes=min(config.runner.num_eval_episodes, _EVAL_EPISODES),
         checkpoint=False,
@@ -80,7 +93,8 @@ def _capacity(learner: LearnerConfig, iterations: int) -> int:
     return min(learner.replay_capacity, max(iterations, batches) * learner.num_envs)
 
 
-def _arm(output: TrainingOutput, index: int, num_seeds: int) -> ArmMeasurement:
+def arm_of(output: TrainingOutput, index: int, num_seeds: int) -> ArmMeasurement:
+    """One arm's rows of a tournament: run `index * num_seeds + s` is its s-th seed."""
     rows = slice(index * num_seeds, (index + 1) * num_seeds)
     returns = np.asarray(output.metrics["return"][rows], np.float64)  # [S, E]
     tail = max((returns.shape[1] - 1) // 4, 1)

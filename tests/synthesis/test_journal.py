@@ -97,7 +97,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path):
     journal.record("a", 1)
     journal._file.close()
     journal._file = open("/dev/full", "ab", buffering=0)  # noqa: SIM115
-    with pytest.raises(UserError, match="cannot write.*No space left.*resumes"):
+    with pytest.raises(UserError, match=r"cannot write.*No space left.*resumes"):
         journal.record("b", 2)
     journal.close()
     again = Journal(tmp_path, IDENTITY)
