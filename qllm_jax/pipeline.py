@@ -85,14 +85,15 @@ def train(config: Config) -> RunResult:
         UserError: The config asks for something impossible; the message says what would fit.
     """
     with Console(quiet=True) as console:
-        return _train_job(config, console).runs[0]
+        return _train_job(config, _checked_task(config), console).runs[0]
 
 
 def train_job(config: Config) -> JobOutcome:
     """`qllm-jax train`: as `train`, with progress, a table and a report."""
+    spec = _checked_task(config)
     with Console() as console:
-        outcome = _train_job(config, console)
-        _print_table(console, outcome.runs)
+        outcome = _train_job(config, spec, console)
+        _print_table(console, spec, outcome.runs)
         console.print(f"run directory: {outcome.directory}")
         return outcome
 
@@ -222,9 +223,7 @@ def load_tfcaf(mixer: MixerConfig, spec: TaskSpec) -> Artifact:
     return artifact
 
 
-def _train_job(config: Config, console: Console) -> JobOutcome:
-    spec = get_task(config.task.name, **config.task.env_kwargs)
-    make_schedule(config.learner, config.runner, spec.env.episode_length)
+def _train_job(config: Config, spec: TaskSpec, console: Console) -> JobOutcome:
     artifact = load_tfcaf(config.mixer, spec) if config.mixer.name.startswith("tfcaf") else None
     parent = run_parent(config.runner.output_dir, spec.name, config.mixer.name)
     with StopRequest() as should_stop:
@@ -265,7 +264,7 @@ def _compare(
         write_report(path, report_data(spec, runs, tfcaf=tfcaf, episodes=figures, design=design))
         if should_stop():
             break
-    _print_table(console, runs)
+    _print_table(console, spec, runs)
     console.print(f"report: {path}")
     return JobOutcome(directory, tuple(runs), path, interrupted=should_stop())
 
@@ -335,9 +334,15 @@ def _train_one(
     return store.result(), figure
 
 
-def _print_table(console: Console, runs: Sequence[RunResult]) -> None:
+def _print_table(console: Console, spec: TaskSpec, runs: Sequence[RunResult]) -> None:
+    """The report's final table, in the terminal."""
     summaries = [result.summary() for result in runs]
     threshold = reference_threshold(summaries)
-    rows = comparison_rows(summaries, threshold)
-    task = runs[0].info["task"]
-    console.print_table(comparison_table(rows, title=str(task), threshold=threshold))
+    table = comparison_table(
+        comparison_rows(summaries, threshold),
+        title=spec.name,
+        score=spec.score,
+        landmarks=dict(spec.landmarks),
+        threshold=threshold,
+    )
+    console.print_table(table)
