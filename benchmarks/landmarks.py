@@ -2,7 +2,7 @@
 
     python benchmarks/landmarks.py mpe/simple_spread num_agents=6 --episodes 20000
 
-Prints mean return, its standard error, the mean episode length and the number of episodes.
+Prints the mean return, its standard error, the task's second measure and how many episodes.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from qllm_jax.tasks import get_task
-from qllm_jax.tasks.rollout import episode_scores, rollout
+from qllm_jax.tasks.rollout import finished_episodes, rollout
 
 
 def main() -> None:
@@ -26,16 +26,17 @@ def main() -> None:
     args = parser.parse_args()
     settings = {key: json.loads(value) for key, value in (s.split("=") for s in args.settings)}
     spec = get_task(args.task, **settings)
-    key, returns, scores = jax.random.key(args.seed), [], []
+    key, returns, outcomes = jax.random.key(args.seed), [], []
     while len(returns) < args.episodes:
         key, key_play = jax.random.split(key)
         played = rollout(spec.env, key_play, args.envs, 4 * (spec.env.episode_length + 1))
-        finished = episode_scores(spec, played)
+        finished = finished_episodes(spec, played)
         returns += finished.returns.tolist()
-        scores += finished.scores.tolist()
+        outcomes += finished.outcomes.tolist()
     error = np.std(returns) / len(returns) ** 0.5
     print(f"{args.task} {settings or ''}: return {np.mean(returns):.4g} ± {error:.2g}, ", end="")
-    print(f"{spec.score} {np.mean(scores):.4g}, {len(returns)} episodes")
+    second = f"{spec.outcome} {np.mean(outcomes):.4g}, " if spec.outcome else ""
+    print(f"{second}{len(returns)} episodes")
 
 
 if __name__ == "__main__":

@@ -124,6 +124,7 @@ def make_team_env(
 
     def reset(key: jax.Array) -> tuple[AdapterState, TimeStep]:
         obs, inner = env.reset(key)
+        inner = jax.tree.map(_strong, inner)
         no = jnp.zeros((), bool)
         return observe(inner, jnp.zeros((), jnp.int32), obs, jnp.zeros(()), no, no)
 
@@ -158,6 +159,13 @@ def make_team_env(
 
 def _float(array: jax.Array) -> jax.Array:
     return jnp.asarray(array, jnp.float32)
+
+
+def _strong(leaf: Any) -> jax.Array:
+    """As an array of its own dtype, so that a reset's state can be replaced by a step's."""
+    leaf = jnp.asarray(leaf)
+    is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return leaf if is_key else jax.lax.convert_element_type(leaf, leaf.dtype)
 
 
 def _pad_flat(array: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -88,35 +88,35 @@ class Finished:
     Attributes:
         returns: Sum of team rewards, `[K]`.
         lengths: Steps, `[K]`.
-        scores: By the task's own measure, `[K]`.
+        outcomes: The task's second measure, `[K]`; zeros where it has none.
     """
 
     returns: np.ndarray
     lengths: np.ndarray
-    scores: np.ndarray
+    outcomes: np.ndarray
 
 
-def episode_scores(spec: TaskSpec, played: Rollout) -> Finished:
-    """Returns, lengths and scores of the episodes that ended inside a rollout.
+def finished_episodes(spec: TaskSpec, played: Rollout) -> Finished:
+    """Returns, lengths and outcomes of the episodes that ended inside a rollout.
 
-    Slot t's reward is what led to slot t, so an episode's return is the sum over its slots.
+    Slot t's reward is what led to slot t, so an episode's return is the sum over its slots but
+    the first, whose reward is 0.
     """
     rewards = np.asarray(played.steps.reward, np.float64)
+    outcomes = np.zeros_like(rewards)
+    if spec.outcome_fn is not None:
+        by_step = jax.jit(jax.vmap(jax.vmap(spec.outcome_fn)))
+        outcomes = np.asarray(by_step(played.env_states, played.steps.reward), np.float64)
     over = np.asarray(played.steps.terminated | played.steps.truncated)
-    returns, lengths, ends = [], [], []
+    rows = []
     for env in range(rewards.shape[1]):
         start = 0
         for slot in np.flatnonzero(over[:, env]).tolist():
-            returns.append(rewards[start : slot + 1, env].sum())
-            lengths.append(slot - start)
-            ends.append((slot, env))
+            steps = slice(start + 1, slot + 1)
+            rows.append((rewards[steps, env].sum(), slot - start, outcomes[steps, env].sum()))
             start = slot + 1
-    scores = np.asarray(returns)
-    if spec.score_fn is not None and ends:
-        slots, envs = np.asarray(ends).T
-        last = jax.tree.map(lambda leaf: leaf[slots, envs], played.env_states)
-        scores = np.asarray(jax.vmap(spec.score_fn)(jnp.asarray(scores, jnp.float32), last))
-    return Finished(np.asarray(returns), np.asarray(lengths), scores)
+    returns, lengths, totals = np.asarray(rows, np.float64).reshape(-1, 3).T
+    return Finished(returns, lengths.astype(int), totals)
 
 
 def rollout_states(spec: TaskSpec, key: jax.Array, num_states: int) -> np.ndarray:

@@ -51,10 +51,13 @@ class TaskSpec:
         relabel_state: `(state [D], permutation [N]) -> state [D]` as seen after relabelling
             agents (new agent i is old agent `permutation[i]`); None where unknown.
         edge_states: Rare states worth testing, name to `[K, D]` float32.
-        score: What is reported: "return", "win rate", ….
-        score_fn: `(episode_return [], env_state at the episode's end) -> []`, the score of one
-            episode; None where it is the return. Pure, may be vmapped.
+        score: The episode's sum of team rewards, as axes and tables call it.
         landmarks: Known scores by name, such as `{"random": -75.0}`, measured, higher is better.
+        outcome: A second measure that people compare by, such as "win rate"; "" where the return
+            says it all.
+        outcome_fn: `(env_state after a step, that step's reward []) -> []`; an episode's outcome
+            is the sum over its steps. Pure, may be vmapped; None where there is no outcome.
+        outcome_landmarks: Known outcomes by name.
         env_kwargs: What the environment was built with.
         render: `env_state -> [H, W, 3]` uint8 image on the host; None where there is none.
     """
@@ -68,7 +71,9 @@ class TaskSpec:
     relabel_state: Callable[[jax.Array, np.ndarray], jax.Array] | None = None
     edge_states: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     score: str = "return"
-    score_fn: Callable[[jax.Array, EnvState], jax.Array] | None = None
     landmarks: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    outcome: str = ""
+    outcome_fn: Callable[[EnvState, jax.Array], jax.Array] | None = None
+    outcome_landmarks: Mapping[str, float] = dataclasses.field(default_factory=dict)
     env_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     render: Callable[[EnvState], np.ndarray] | None = None

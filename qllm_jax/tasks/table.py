@@ -21,6 +21,6 @@ def _row(name: str) -> tuple[str, ...]:
         "×".join(str(size) for size in env.obs_shape),
         str(env.state_dim),
         str(env.episode_length),
-        spec.score,
+        ", ".join(filter(None, (spec.score, spec.outcome))),
         known,
     )

@@ -19,7 +19,7 @@ TASKS = {
 def snapshot(env):
     """(agents [N, 3], foods by row-major cell [(row, col, level)], legal actions [N, 6])."""
     agents = [(*player.position, player.level) for player in env.players]
-    foods = [(row, col, env.field[row, col]) for row, col in zip(*np.nonzero(env.field), strict=False)]
+    foods = [(row, col, env.field[row, col]) for row, col in np.argwhere(env.field)]
     legal = [[a.value for a in env._valid_actions[player]] for player in env.players]
     return agents, foods, [[a in row for a in range(6)] for row in legal]
 

@@ -8,7 +8,7 @@ import pytest
 from qllm_jax.errors import UserError
 from qllm_jax.tasks import get_task
 from qllm_jax.tasks.layout import layout_errors, tiling_errors
-from qllm_jax.tasks.rollout import episode_scores, rollout
+from qllm_jax.tasks.rollout import finished_episodes, rollout
 
 
 def test_one_step_pays_coverage_and_collisions():
@@ -29,7 +29,7 @@ def test_one_step_pays_coverage_and_collisions():
 
 def test_an_episodes_return_is_the_sum_of_its_25_rewards(play):
     spec, played = play("mpe/simple_spread")
-    finished = episode_scores(spec, played)
+    finished = finished_episodes(spec, played)
     rewards = np.asarray(played.steps.reward)
     over = np.asarray(played.steps.truncated)
     assert np.flatnonzero(over[:, 0]).tolist() == [25, 51]

@@ -3,10 +3,13 @@
 Importing it builds nothing and does not import JaxMARL.
 """
 
-from qllm_jax.tasks.catalog import matrix, mpe_spread
+from qllm_jax.tasks.catalog import lbf, matrix, mpe_spread, mpe_talk, smax
 from qllm_jax.tasks.entry import Entry
 
 ENTRIES: dict[str, Entry] = {
+    **lbf.TASKS,
     **matrix.TASKS,
     **mpe_spread.TASKS,
+    **mpe_talk.TASKS,
+    **smax.TASKS,
 }

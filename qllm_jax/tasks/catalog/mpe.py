@@ -4,8 +4,11 @@ JaxMARL's particle environments say done one step late and have no ending but th
 they are built with a limit that is never reached, and the adapter counts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from qllm_jax.tasks import rendering
@@ -14,6 +17,46 @@ EPISODE_LENGTH = 25
 NEVER = 1_000_000_000
 ACTION_NAMES = ("stay", "left (-x)", "right (+x)", "down (-y)", "up (+y)")
 _HALF_WIDTH = 1.6
+
+
+def observed(
+    raw: Any, agents: Sequence[str], worlds: Mapping[str, Mapping[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """Global states of made-up worlds, as the environment itself observes them.
+
+    Args:
+        raw: JaxMARL's environment.
+        agents: Whose observations make up the state.
+        worlds: By name, what differs from a world at rest: `p_pos`, `p_vel`, `c`, `goal`.
+
+    Returns:
+        `[1, D]` by name.
+    """
+    _, start = jax.eval_shape(raw.reset, jax.random.key(0))
+    blank = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), start)
+    inner = [
+        blank.replace(
+            **{key: np.asarray(value, getattr(blank, key).dtype) for key, value in world.items()}
+        )
+        for world in worlds.values()
+    ]
+
+    @jax.jit
+    @jax.vmap
+    def observe(inner):
+        obs = raw.get_obs(inner)
+        return jnp.concatenate([obs[agent] for agent in agents])
+
+    states = np.asarray(observe(jax.tree.map(lambda *leaves: np.stack(leaves), *inner)))
+    return {name: states[i : i + 1] for i, name in enumerate(worlds)}
+
+
+def draw_targets(canvas: rendering.Canvas, positions: np.ndarray) -> None:
+    """Landmarks as small targets."""
+    for x, y in positions:
+        canvas.disc(x, y, 0.075, rendering.BACKGROUND)
+        canvas.ring(x, y, 0.065, 0.022, rendering.INK)
+        canvas.disc(x, y, 0.026, rendering.INK)
 
 
 def render_world(num_agents: int, draw_below: Callable, env_state, radius: float = 0.15):

@@ -14,7 +14,14 @@ import numpy as np
 from qllm_jax.envs.jaxmarl_adapter import make_team_env
 from qllm_jax.errors import UserError
 from qllm_jax.tasks import rendering
-from qllm_jax.tasks.catalog.mpe import ACTION_NAMES, EPISODE_LENGTH, NEVER, render_world
+from qllm_jax.tasks.catalog.mpe import (
+    ACTION_NAMES,
+    EPISODE_LENGTH,
+    NEVER,
+    draw_targets,
+    observed,
+    render_world,
+)
 from qllm_jax.tasks.entry import Entry
 from qllm_jax.tasks.layout import Part, tile
 from qllm_jax.tasks.lazy import LazyMapping, jaxmarl
@@ -22,7 +29,7 @@ from qllm_jax.tasks.spec import TaskSpec
 
 _INF = float("inf")
 # Mean return of 20,000 episodes: `python benchmarks/landmarks.py mpe/simple_spread`.
-_LANDMARKS: dict[tuple, dict[str, float]] = {}
+_RANDOM = {(3, 0.5): -79.1, (6, 0.5): -236.0}
 
 
 def simple_spread(
@@ -39,7 +46,7 @@ def simple_spread(
         max_steps=NEVER,
     )
     env = make_team_env(raw, name=name, episode_length=EPISODE_LENGTH, fixed_length=True)
-    agents = tuple(range(num_agents))
+    agents, key = tuple(range(num_agents)), (num_agents, local_ratio)
     return TaskSpec(
         name=name,
         env=env,
@@ -49,7 +56,7 @@ def simple_spread(
         interchangeable=(agents,),
         relabel_state=functools.partial(_relabel, num_agents),
         edge_states=LazyMapping(lambda: _edge_states(raw, num_agents)),
-        landmarks=_LANDMARKS.get((num_agents, local_ratio), {}),
+        landmarks={"random": _RANDOM[key]} if key in _RANDOM else {},
         env_kwargs={"num_agents": num_agents, "local_ratio": local_ratio},
         render=functools.partial(render_world, num_agents, _draw_landmarks),
     )
@@ -121,33 +128,25 @@ def _edge_states(raw, num_agents: int) -> dict[str, np.ndarray]:
     corners = np.stack([np.cos(2.4 * np.arange(num_agents)), np.sin(2.4 * np.arange(num_agents))])
     landmarks = corners.T * 0.8  # [N, 2]
     zero = np.zeros_like(landmarks)
-    positions = {
+    touching = landmarks.copy()
+    touching[1 % num_agents] = landmarks[0] + (0.2999, 0.0)
+    worlds = {
         "each_on_its_landmark": (landmarks, landmarks, zero),
         "all_on_one_landmark": (zero + landmarks[0], landmarks, zero),
         "all_at_the_origin": (zero, landmarks, zero),
         "everything_in_one_point": (zero, zero, zero),
-        "two_just_touching": (
-            landmarks + np.where(np.arange(num_agents) == 1, 1, 0)[:, None]
-            * (landmarks[0] + np.array([0.2999, 0.0]) - landmarks),
-            landmarks,
-            zero,
-        ),
+        "two_just_touching": (touching, landmarks, zero),
         "far_away_and_fast": (landmarks * 50, landmarks, landmarks * 10),
-        "equally_far_from_all": (zero, zero + np.array([0.0, 0.5]), zero),
-    }  # fmt: skip
-    _, start = jax.eval_shape(raw.reset, jax.random.key(0))
-    blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), start)
-
-    @jax.jit
-    @jax.vmap
-    def observe(p_pos, p_vel):
-        obs = raw.get_obs(blank.replace(p_pos=p_pos, p_vel=p_vel))
-        return jnp.concatenate([obs[agent] for agent in raw.agents])
-
-    p_pos = np.stack([np.concatenate([a, b]) for a, b, _ in positions.values()])
-    p_vel = np.stack([np.concatenate([v, zero]) for _, _, v in positions.values()])
-    states = np.asarray(observe(p_pos.astype(np.float32), p_vel.astype(np.float32)))
-    return {name: states[i : i + 1] for i, name in enumerate(positions)}
+        "all_landmarks_in_one_point": (landmarks, zero, zero),
+    }
+    return observed(
+        raw,
+        raw.agents,
+        {
+            name: {"p_pos": np.concatenate([at, goals]), "p_vel": np.concatenate([v, zero])}
+            for name, (at, goals, v) in worlds.items()
+        },
+    )
 
 
 def _draw_landmarks(canvas: rendering.Canvas, inner, num_agents: int) -> None:
@@ -158,10 +157,7 @@ def _draw_landmarks(canvas: rendering.Canvas, inner, num_agents: int) -> None:
         nearest = int(distances.argmin())
         agent_x, agent_y = positions[nearest]
         canvas.line(x, y, agent_x, agent_y, 0.018, rendering.agent_colour(nearest), alpha=0.45)
-    for x, y in positions[num_agents:]:
-        canvas.disc(x, y, 0.075, rendering.BACKGROUND)
-        canvas.ring(x, y, 0.065, 0.022, rendering.INK)
-        canvas.disc(x, y, 0.026, rendering.INK)
+    draw_targets(canvas, positions[num_agents:])
 
 
 TASKS = {
