@@ -121,11 +121,11 @@ def _dot_general(params: Any, x: Value, y: Value) -> Value:
         lo, hi = multiply(_scalar(x), _scalar(y))
         count = math.prod(depth)
         return make_value(product(lo, np.array(count)), product(hi, np.array(count)), shape)
-    x_axes_order, y_axes_order = [*x_batch, *x_free, *x_axes], [*y_batch, *y_free, *y_axes]
+    x_order, y_order = [*x_batch, *x_free, *x_axes], [*y_batch, *y_free, *y_axes]
     x_shape = (math.prod(batch), math.prod(rows), 1, math.prod(depth))
     y_shape = (math.prod(batch), 1, math.prod(columns), math.prod(depth))
-    a = Value(*(laid_out(z, x_axes_order, x_shape) for z in (x.lo, x.hi)))
-    b = Value(*(laid_out(z, y_axes_order, y_shape) for z in (y.lo, y.hi)))
+    a = Value(laid_out(x.lo, x_order, x_shape), laid_out(x.hi, x_order, x_shape))
+    b = Value(laid_out(y.lo, y_order, y_shape), laid_out(y.hi, y_order, y_shape))
     lo, hi = multiply(a, b)
     return make_value(lo.sum(-1).reshape(shape), hi.sum(-1).reshape(shape), shape)
 
@@ -162,7 +162,8 @@ def _broadcast_in_dim(params: Any, x: Value, *_: Value) -> Value:
     shape, axes = tuple(params["shape"]), params["broadcast_dimensions"]
     if shape == x.shape:
         return x
-    sizes, origin = [1] * len(shape), [None] * len(shape)
+    sizes = [1] * len(shape)
+    origin: list[int | None] = [None] * len(shape)
     for old, new in enumerate(axes):
         sizes[new], origin[new] = x.shape[old], old
     lo, hi = x.lo.reshape(sizes), x.hi.reshape(sizes)
@@ -243,12 +244,12 @@ def _tile(params: Any, x: Value) -> Value:
 @rule("pad")
 def _pad(params: Any, x: Value, filler: Value) -> Value:
     config = params["padding_config"]
-    if any(low < 0 or high < 0 for low, high, _ in config):
-        return join([Value(*(np.array(b) for b in v.hull)) for v in (x, filler)])
-    shape = [
+    shape = tuple(
         low + high + size + max(size - 1, 0) * inner
         for size, (low, high, inner) in zip(x.shape, config, strict=True)
-    ]
+    )
+    if any(low < 0 or high < 0 for low, high, _ in config):
+        return make_value(*join([_scalar(x), _scalar(filler)]).hull, shape)
     where = tuple(
         slice(low, low + max(size - 1, 0) * (inner + 1) + (size > 0), inner + 1)
         for size, (low, _, inner) in zip(x.shape, config, strict=True)
@@ -259,7 +260,7 @@ def _pad(params: Any, x: Value, filler: Value) -> Value:
 
 
 @rule("sort")
-def _sort(params: Any, *xs: Value) -> list[Value]:  # type: ignore[misc]
+def _sort(params: Any, *xs: Value) -> list[Value]:
     axis = params["dimension"]
     if len(xs) == 1:  # the k-th smallest grows with every element
         return [plain(np.sort(xs[0].lo, axis), np.sort(xs[0].hi, axis))]
@@ -275,7 +276,7 @@ def _anywhere(x: Value, axis: int) -> Value:
 
 
 @rule("top_k")
-def _top_k(params: Any, x: Value) -> list[Value]:  # type: ignore[misc]
+def _top_k(params: Any, x: Value) -> list[Value]:
     count = params["k"]
     shape = (*x.shape[:-1], count)
     ordered = [np.flip(np.sort(bound, -1), -1)[..., :count] for bound in (x.lo, x.hi)]
@@ -290,7 +291,7 @@ def _iota(params: Any, *_: Value) -> Value:
 
 
 @rule("split")
-def _split(params: Any, x: Value) -> list[Value]:  # type: ignore[misc]
+def _split(params: Any, x: Value) -> list[Value]:
     cuts = np.cumsum(params["sizes"])[:-1]
     parts = zip(np.split(x.lo, cuts, params["axis"]), np.split(x.hi, cuts, params["axis"]),
                 strict=True)  # fmt: skip

@@ -53,3 +53,21 @@ class VerificationReport:
                 if check.failing_input is not None:
                     lines.append(f"  failing input: {check.failing_input}")
         return "\n".join(lines)
+
+
+def format_report(report: VerificationReport) -> str:
+    """A report as lines for a terminal: one per check, then the verdict."""
+    width = max((len(check.name) for check in report.checks), default=0)
+    lines = []
+    for check in report.checks:
+        mark = "ok  " if check.passed else "FAIL" if check.required else "note"
+        lines.append(f"{mark}  {check.name.ljust(width)}  {check.detail}")
+    failed = sum(check.required and not check.passed for check in report.checks)
+    verdict = (
+        "verified"
+        if report.passed
+        else f"refused: {failed} of {len(report.checks)} checks \
+failed"
+    )
+    lines.append(f"{verdict}; IGM {report.igm}; {report.seconds:.1f} s")
+    return "\n".join(lines)

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,20 +19,21 @@ from qllm_jax.verify.intervals import (
     product,
 )
 
-Rule = Callable[..., Value]
+Rule = Callable[..., Value | list[Value]]
+_R = TypeVar("_R", bound=Callable)
 ELEMENTWISE: dict[str, Rule] = {}
 
 _half_pi = math.pi / 2
 
 
-def registrar(table: dict[str, Rule]) -> Callable[..., Callable[[Rule], Rule]]:
+def registrar(table: dict[str, Rule]) -> Callable[..., Callable[[_R], _R]]:
     """A decorator that enters `(params, *inputs) -> Value` for primitives into a table.
 
     What a result depends on is not the rules' business; the interpreter fills it in.
     """
 
-    def rule(*names: str) -> Callable[[Rule], Rule]:
-        def register(fn: Rule) -> Rule:
+    def rule(*names: str) -> Callable[[_R], _R]:
+        def register(fn: _R) -> _R:
             table.update(dict.fromkeys(names, fn))
             return fn
 
@@ -73,6 +74,7 @@ _RANGES = {
 
 
 def plain(lo: Any, hi: Any, **known: Any) -> Value:
+    """A value of `lo`'s shape."""
     lo = np.asarray(lo, np.float64)
     return make_value(lo, hi, lo.shape, **known)
 
@@ -282,7 +284,7 @@ def _or(params: Any, x: Value, y: Value) -> Value:
     return plain(np.maximum(x.lo, y.lo), np.maximum(x.hi, y.hi))
 
 
-_NEGATION = {"lt": "ge", "ge": "lt", "gt": "le", "le": "gt"}
+_NEGATION: dict[str, Any] = {"lt": "ge", "ge": "lt", "gt": "le", "le": "gt"}
 
 
 @rule("select_n")
@@ -323,7 +325,7 @@ def _narrowed(case: Value, op: str, left: Value, right: Value) -> Value:
         return case
     lo = np.maximum(case.lo, bound.lo) if at_least else case.lo
     hi = np.minimum(case.hi, bound.hi) if at_most else case.hi
-    return Value(*np.broadcast_arrays(lo, hi), case.depends)
+    return plain(lo, hi, depends=case.depends)
 
 
 def _guarded(chosen: tuple[Value, Value], comparison: Comparison) -> tuple[Relation, ...]:
