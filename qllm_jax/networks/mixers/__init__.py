@@ -9,13 +9,26 @@ from collections.abc import Callable, Sequence
 from qllm_jax.config import MixerConfig
 from qllm_jax.errors import unknown_name
 from qllm_jax.networks.mixer import Mixer, TeamSizes
-from qllm_jax.networks.mixers import iql, qmix, tfcaf, vdn
+from qllm_jax.networks.mixers import (
+    iql,
+    qatten,
+    qmix,
+    qplex,
+    qtran,
+    tfcaf,
+    tfcaf_residual,
+    vdn,
+)
 from qllm_jax.types import TfcafFunction
 
 _MAKERS: dict[str, Callable[..., Mixer]] = {
     "iql": iql.make,
+    "qatten": qatten.make,
     "qmix": qmix.make,
+    "qplex": qplex.make,
+    "qtran": qtran.make,
     "tfcaf": tfcaf.make,
+    "tfcaf_residual": tfcaf_residual.make,
     "vdn": vdn.make,
 }
 
