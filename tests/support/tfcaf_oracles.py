@@ -117,7 +117,13 @@ def _jnp_value_and_credit(function, batched, agent_qs, states):
         assert out.shape in {(len(q),), (len(q), 1)}, out.shape
         return out.sum(), out.reshape(len(q))
 
-    (_, out), credit = jax.value_and_grad(total, has_aux=True)(q)
+    try:
+        (_, out), credit = jax.value_and_grad(total, has_aux=True)(q)
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError, TypeError):
+        if batched:
+            raise
+        rows = [jax.value_and_grad(function)(q[b], s[b]) for b in range(len(q))]  # eager only
+        out, credit = (np.stack(parts) for parts in zip(*rows, strict=True))
     return np.asarray(out), np.asarray(credit)
 
 
@@ -184,6 +190,15 @@ def assert_close_where_smooth(actual, expected, dialect):
     if dialect == "numpy":
         actual = np.where(np.isnan(expected), np.nan, actual)
     assert_close(actual, expected, what="credit")
+
+
+def size_of(expression: str, modules: dict[str, Any]) -> int:
+    """How many numbers an expression of `tfcaf_expressions` gives."""
+    m = modules.get("jnp", np)
+    q = m.asarray([0.3, -0.2, 0.5])
+    x = m.asarray(np.random.default_rng(1).normal(size=(3, 4)))
+    names = {"q": q, "x": x, "v": x[1], "b": x > 0, "i": m.abs(x * 2).astype(int) % 3}
+    return int(np.size(eval(expression, {**modules, **names})))
 
 
 def hostile_entries() -> dict[str, dict[str, Any]]:
