@@ -56,9 +56,9 @@ def credit_heights(
 def _frame_steps(episode: EpisodeFigure, width: float, num_frames: int | None) -> range:
     """Evenly spaced steps whose frames fit beside each other, in the middle of the episode."""
     steps = min(len(episode.credits), len(episode.frames))
-    fit = num_frames or max(int((width - _LEFT - _RIGHT) / 0.75), 2)
-    stride = -(-steps // fit)
-    count = steps // stride
+    fit = num_frames or max(int((width - _LEFT - _RIGHT) / 0.72), 2)
+    count = min(fit, steps)
+    stride = steps // count
     first = (steps - 1 - (count - 1) * stride) // 2
     return range(first, first + count * stride, stride)
 

@@ -9,7 +9,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from qllm_jax.results.compare import curve, has_scores, untrained_interval
 from qllm_jax.results.credit_figure import credit_heights, draw_credit
 from qllm_jax.results.report_data import EpisodeFigure, RunSummary
-from qllm_jax.results.statistics import curve_interval
+from qllm_jax.results.statistics import Interval, curve_interval
 from qllm_jax.results.style import (
     FONT_SIZE,
     MUTED,
@@ -29,6 +29,7 @@ def curves_figure(
     *,
     score: str = "return",
     landmarks: Mapping[str, float] | None = None,
+    bands: Sequence[Interval | None] | None = None,
     width: float = 8.6,
     height: float = 4.2,
 ) -> Figure | None:
@@ -38,6 +39,7 @@ def curves_figure(
         runs: Colours follow their order; those without evaluations are left out.
         score: What the numbers are.
         landmarks: Known scores, drawn as levels.
+        bands: From `curve_bands`, where the figure is drawn more than once.
         width: Inches.
         height: Inches.
 
@@ -45,7 +47,17 @@ def curves_figure(
         The figure; None where no run has an evaluation.
     """
     figure = new_figure(width, height)
-    return figure if _draw_curves(figure, runs, score, landmarks or {}) else None
+    bands = curve_bands(runs) if bands is None else bands
+    return figure if _draw_curves(figure, runs, score, landmarks or {}, bands) else None
+
+
+def curve_bands(runs: Sequence[RunSummary]) -> list[Interval | None]:
+    """The IQM curve and band [E] of every run; None for a run without evaluations."""
+    return [curve_interval(curve(run)[0]) if _is_drawn(run) else None for run in runs]
+
+
+def _is_drawn(run: RunSummary) -> bool:
+    return has_scores(run) and len(curve(run)[0]) > 0
 
 
 def _draw_curves(
@@ -53,8 +65,10 @@ def _draw_curves(
     runs: Sequence[RunSummary],
     score: str,
     landmarks: Mapping[str, float],
+    bands: Sequence[Interval | None],
 ) -> bool:
-    drawn = [run for run in runs if has_scores(run) and len(curve(run)[0])]
+    pairs = [(run, band) for run, band in zip(runs, bands, strict=True) if band is not None]
+    drawn = [run for run, _ in pairs]
     if not drawn:
         return False
     width, height = figure.bbox.width / figure.dpi, figure.bbox.height / figure.dpi
@@ -63,8 +77,8 @@ def _draw_curves(
     plain_axes(axes, "environment steps per seed", f"greedy {score}, IQM over seeds")
     labels: list[tuple[float, str, str, bool]] = []
     last_step = max(int(curve(run)[1][-1]) for run in drawn)
-    for index, run in enumerate(drawn):
-        end = _draw_curve(axes, run, index, last_step)
+    for index, (run, band) in enumerate(pairs):
+        end = _draw_curve(axes, run, band, index, last_step)
         if end is not None:
             labels.append((end, short(run.name), color_of(index), True))
     levels = {**landmarks}
@@ -81,10 +95,11 @@ def _draw_curves(
     return True
 
 
-def _draw_curve(axes: Axes, run: RunSummary, index: int, last_step: int) -> float | None:
+def _draw_curve(
+    axes: Axes, run: RunSummary, interval: Interval, index: int, last_step: int
+) -> float | None:
     """Draw one curve; returns where it ends, or None where it stops early and is labelled there."""
     scores, steps = curve(run)
-    interval = curve_interval(scores)
     color, style = color_of(index), line_style_of(index)
     if len(scores) > 1:
         axes.fill_between(steps, interval.low, interval.high, color=color, alpha=0.18, linewidth=0)
@@ -151,7 +166,7 @@ def overview_figure(
     parts = [part for part in (curves_height, total - curves_height) if part > 0]
     panels = figure.subfigures(len(parts), 1, height_ratios=parts, squeeze=False)[:, 0]
     if curves_height:
-        _draw_curves(panels[0], runs, score, landmarks or {})
+        _draw_curves(panels[0], runs, score, landmarks or {}, curve_bands(runs))
     if episode is not None and heights is not None:
         padded = (heights[0] + 0.2, *heights[1:])
         draw_credit(panels[-1], episode, padded, None)

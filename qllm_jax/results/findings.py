@@ -50,6 +50,10 @@ def _comparison_clause(first: ComparisonRow, others: Sequence[ComparisonRow]) ->
         else:
             known.append((name, row.difference))
     parts = []
+    same = [name for name, difference in known if difference.low == difference.high == 0]
+    if same:
+        parts.append(f"the same as {_listed(same)}")
+    known = [item for item in known if item[0] not in same]
     for side, words in ((-1, "above"), (1, "below"), (0, "not separable from")):
         names = [name for name, difference in known if separated(difference) == side]
         if names:

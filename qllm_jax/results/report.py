@@ -11,7 +11,7 @@ from qllm_jax.results.compare import (
     has_scores,
     reference_threshold,
 )
-from qllm_jax.results.figures import curves_figure
+from qllm_jax.results.figures import curve_bands, curves_figure
 from qllm_jax.results.files import write_text
 from qllm_jax.results.findings import headline
 from qllm_jax.results.markup import escape, figure_html, section, table_html, unbroken
@@ -96,9 +96,11 @@ def _warnings(data: ReportData) -> list[str]:
 
 
 def _curves_section(data: ReportData) -> str:
+    bands = curve_bands(data.runs)
     return figure_html(
         lambda width: curves_figure(
             data.runs,
+            bands=bands,
             score=data.score,
             landmarks=data.landmarks,
             width=width,

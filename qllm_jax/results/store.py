@@ -151,13 +151,6 @@ class RunStore:
         body = "".join(self._csv(index) for index in range(keep))
         write_text(self.path / CSV_FILE, "seed,env_steps,metric,value\n" + body)
 
-    def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> Path:
-        """Write `<name>.npz` beside the metrics, such as an episode; returns its path."""
-        path = self.path / f"{name}.npz"
-        held = {key: np.asarray(value) for key, value in arrays.items()}
-        write_npz(path, held, compress=True)
-        return path
-
     def update_info(self, **values: Any) -> None:
         """Merge `values` into `run.json`."""
         self._info.update(plain(values))

@@ -108,7 +108,7 @@ def test_diverged_seeds_are_left_out_and_counted():
     [
         ([0, 5, 6, 7], "above b"),
         ([0, 12, 13, 14], "below b"),
-        ([0, 8, 9, 10], "not separable from b"),
+        ([0, 8, 9, 10.1], "not separable from b"),
     ],
 )
 def test_the_headline_says_what_the_interval_of_the_difference_says(levels, expected):
@@ -127,6 +127,11 @@ def test_the_headline_does_not_claim_learning_without_it():
     single = comparison_rows([run("a", [5, 9, 9, 9], offsets=(0.0,)), run("b", [5, 6, 6, 6])])
     assert "with too few seeds to compare it with b" in headline(single, "t")
     assert headline((), "t") == "Nothing has been evaluated after training on t yet."
+
+
+def test_equal_results_are_called_the_same():
+    flat = [run(name, [0, 5, 5, 5], offsets=(0.0,) * 5) for name in "ab"]
+    assert ": the same as b." in headline(comparison_rows(flat), "t")
 
 
 def test_few_seeds_are_pointed_out():

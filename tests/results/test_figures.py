@@ -87,8 +87,8 @@ def test_odd_episodes_are_drawn(steps, agents):
         EpisodeFigure(frames, credits, names, np.zeros(steps), np.zeros(steps)),
         EpisodeFigure((), -credits, names, None, np.ones(steps)),
     ):
-        for width in (8.6, 4.4):
-            assert figure_png(credit_figure(episode, width=width), 50).startswith(b"\x89PNG")
+        width = 8.6 if episode.rewards is None else 4.4
+        assert figure_png(credit_figure(episode, width=width), 40).startswith(b"\x89PNG")
 
 
 def test_curves_show_the_iqm_and_its_band(report_data):

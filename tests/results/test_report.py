@@ -165,13 +165,9 @@ def test_mathematics_signs_in_names_do_not_break_figures(report_data):
 )
 def test_any_part_may_be_missing(report_data, field):
     empty = {"tfcaf": None, "config": {}, "versions": {}, "landmarks": {}}.get(field, ())
-    if field in ("runs",):
-        page = Page(render_report(dataclasses.replace(report_data, runs=empty)))
-        assert "Nothing has been evaluated" in page.text
-    else:
-        data = dataclasses.replace(report_data, **{field: empty})
-        data = dataclasses.replace(data, runs=data.runs[:1])
-        assert "tfcaf ends at" in Page(render_report(data)).text
+    few = dataclasses.replace(report_data, runs=report_data.runs[:1], episodes=())
+    text = Page(render_report(dataclasses.replace(few, **{field: empty}))).text
+    assert ("Nothing has been evaluated" if field == "runs" else "tfcaf ends at") in text
 
 
 def test_an_empty_report_says_so():
