@@ -64,11 +64,14 @@ def _forward(
         inputs_t, keep_t = slot
         hidden = hidden * keep_t[:, None]
         new_hidden, gates = gru_step(inputs_t, hidden, kernel, bias)
-        return new_hidden, (new_hidden, hidden, *gates)
+        return new_hidden, (hidden, *gates)
 
     initial = jnp.zeros((*inputs.shape[1:-1], kernel.shape[0]), inputs.dtype)
-    _, (outputs, *saved) = jax.lax.scan(body, initial, (inputs, keep))
-    return outputs, tuple(saved)
+    _, saved = jax.lax.scan(body, initial, (inputs, keep))
+    # The states are computed again from what left the loop. Were they its only output, XLA would
+    # put a whole step into one kernel, which the CPU runs three times slower.
+    hidden, _, z, n, _ = saved
+    return n + z * (hidden - n), saved
 
 
 def _save(inputs, keep, kernel, bias):

@@ -188,17 +188,28 @@ def compile_chunk(
 
 
 def _per_run(function: Callable[..., Any], placement: Placement, num_same: int) -> Callable:
-    """`function` of one run, vmapped on each device and sharded over them.
+    """`function` of one run, over each device's runs, sharded over the devices.
 
-    The last `num_same` arguments are the same for every run.
+    An accelerator does its runs at once. A CPU device does them one after the other: its caches
+    hold one run's activations, not all of them.
+
+    Args:
+        function: Of one run.
+        placement: Which runs, where.
+        num_same: How many of the last arguments are the same for every run.
     """
-    spec = placement.sharding.spec
-    num_args = len(inspect.signature(function).parameters)
-    num_split = num_args - num_same
-    vmapped = jax.vmap(function, in_axes=(0,) * num_split + (None,) * num_same)
+    spec, mesh = placement.sharding.spec, placement.sharding.mesh
+    num_split = len(inspect.signature(function).parameters) - num_same
+
+    def one_device(*args: Any) -> Any:
+        split, same = args[:num_split], args[num_split:]
+        if mesh.devices.flat[0].platform == "cpu":
+            return jax.lax.map(lambda rows: function(*rows, *same), split)
+        return jax.vmap(lambda *rows: function(*rows, *same))(*split)
+
     return jax.shard_map(
-        vmapped,
-        mesh=placement.sharding.mesh,
+        one_device,
+        mesh=mesh,
         in_specs=(spec,) * num_split + (PartitionSpec(),) * num_same,
         out_specs=spec,
         check_vma=False,

@@ -117,7 +117,9 @@ def runs_for_tournament(
         scale: Factor on a TFCAF's value, one for all or one per candidate.
     """
     seeds = runs_for_seeds(config)
-    scales: Any = np.repeat(np.broadcast_to(np.float32(scale), (num_candidates,)), len(seeds))
+    scales: Any = np.repeat(
+        np.broadcast_to(np.asarray(scale, np.float32), (num_candidates,)), len(seeds)
+    )
     candidates: Any = np.repeat(np.arange(num_candidates, dtype=np.int32), len(seeds))
     hyper = make_hyper(config.learner, num_candidates * len(seeds))
     mixer = MixerHyper(scale=scales, candidate=candidates)
