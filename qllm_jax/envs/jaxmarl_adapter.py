@@ -16,7 +16,7 @@ from qllm_jax.errors import UserError
 from qllm_jax.types import EnvState, TimeStep
 
 Observations = Mapping[str, jax.Array]
-RewardFn = Callable[[Mapping[str, jax.Array]], jax.Array]  # rewards by agent -> []
+RewardFn = Callable[[Mapping[str, jax.Array], Mapping[str, Any]], jax.Array]  # and infos -> []
 StateFn = Callable[[EnvState, Observations], jax.Array]  # (inner state, obs by agent) -> [D]
 AvailFn = Callable[[EnvState], Mapping[str, jax.Array]]  # inner state -> [A_i] by agent
 TerminatedFn = Callable[[EnvState, jax.Array], jax.Array]  # (inner state, done []) -> [] bool
@@ -34,12 +34,12 @@ class AdapterState:
 
 def sum_rewards(agents: Sequence[str]) -> RewardFn:
     """The team reward as the sum over `agents`."""
-    return lambda rewards: jnp.stack([rewards[agent] for agent in agents]).sum(axis=0)
+    return lambda rewards, infos: jnp.stack([rewards[agent] for agent in agents]).sum(axis=0)
 
 
 def one_reward(agent: str) -> RewardFn:
     """The team reward where every agent is paid the same shared one."""
-    return lambda rewards: rewards[agent]
+    return lambda rewards, infos: rewards[agent]
 
 
 def make_team_env(
@@ -66,7 +66,8 @@ def make_team_env(
         name: Task id, for messages.
         episode_length: The time limit in steps, exact.
         agents: Names of the controlled agents in stacking order; all of `env.agents` by default.
-        reward_fn: Rewards by agent to the team reward; the controlled agents' sum by default.
+        reward_fn: `(rewards by agent, infos) -> []`, the team reward; the controlled agents' sum
+            by default.
         state_fn: `(inner state, obs by agent) -> [D]`; by default the controlled agents'
             observations, flattened and concatenated without padding.
         avail_fn: `inner state -> legal actions by agent`; every action of an agent's space by
@@ -133,12 +134,12 @@ def make_team_env(
         if opponent_fn is not None:
             key_opponent, key = jax.random.split(key)
             by_agent.update(opponent_fn(key_opponent, state.inner, state.opponent_obs))
-        obs, inner, rewards, dones, _ = env.step_env(key, state.inner, by_agent)
+        obs, inner, rewards, dones, infos = env.step_env(key, state.inner, by_agent)
         num_steps = state.num_steps + 1
         done = jnp.asarray(dones["__all__"], bool).reshape(())
         terminated = done if terminated_fn is None else terminated_fn(inner, done)
         truncated = (num_steps >= episode_length) & ~terminated
-        reward = _float(reward_of(rewards)).reshape(())
+        reward = _float(reward_of(rewards, infos)).reshape(())
         return observe(inner, num_steps, obs, reward, terminated, truncated)
 
     _, first = jax.eval_shape(reset, jax.random.key(0))

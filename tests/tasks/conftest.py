@@ -13,13 +13,16 @@ from qllm_jax.tasks.rollout import rollout
 @functools.cache
 def _played(name, num_envs, num_slots):
     spec = get_task(name)
-    return spec, rollout(spec.env, jax.random.key(0), num_envs, num_slots)
+    env = spec.env
+    if num_slots is None:
+        num_slots = max(60, env.episode_length + 10 if env.fixed_length else 0)
+    return spec, rollout(env, jax.random.key(0), num_envs, num_slots)
 
 
 @pytest.fixture(scope="session")
 def play():
-    """`play(name, num_envs=4, num_slots=60) -> (spec, rollout)`, cached."""
-    return lambda name, num_envs=4, num_slots=60: _played(name, num_envs, num_slots)
+    """`play(name, num_envs=4, num_slots=None) -> (spec, rollout)`, cached; some episodes end."""
+    return lambda name, num_envs=4, num_slots=None: _played(name, num_envs, num_slots)
 
 
 @pytest.fixture(scope="session")

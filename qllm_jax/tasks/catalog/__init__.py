@@ -3,7 +3,7 @@
 Importing it builds nothing and does not import JaxMARL.
 """
 
-from qllm_jax.tasks.catalog import lbf, matrix, mpe_spread, mpe_talk, smax
+from qllm_jax.tasks.catalog import lbf, matrix, mpe_spread, mpe_talk, overcooked, smax
 from qllm_jax.tasks.entry import Entry
 
 ENTRIES: dict[str, Entry] = {
@@ -11,5 +11,6 @@ ENTRIES: dict[str, Entry] = {
     **matrix.TASKS,
     **mpe_spread.TASKS,
     **mpe_talk.TASKS,
+    **overcooked.TASKS,
     **smax.TASKS,
 }

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from qllm_jax.tasks import rendering
+from qllm_jax.tasks.made_up import observe_each
 
 EPISODE_LENGTH = 25
 NEVER = 1_000_000_000
@@ -41,14 +41,7 @@ def observed(
         for world in worlds.values()
     ]
 
-    @jax.jit
-    @jax.vmap
-    def observe(inner):
-        obs = raw.get_obs(inner)
-        return jnp.concatenate([obs[agent] for agent in agents])
-
-    states = np.asarray(observe(jax.tree.map(lambda *leaves: np.stack(leaves), *inner)))
-    return {name: states[i : i + 1] for i, name in enumerate(worlds)}
+    return observe_each(raw, agents, dict(zip(worlds, inner, strict=True)))
 
 
 def draw_targets(canvas: rendering.Canvas, positions: np.ndarray) -> None:
