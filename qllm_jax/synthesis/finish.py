@@ -165,5 +165,26 @@ def _notes(session: Session, outcomes: Sequence[RoundOutcome]) -> tuple[str, ...
 
 def _artifact(session: Session, chosen: Candidate, reason: str) -> Artifact:
     assert chosen.translation is not None
-    assert chosen.report is not None
-    raise AssertionError(make_artifact)
+    config = session.config
+    return make_artifact(
+        chosen.translation,
+        task=session.spec.name,
+        scale="num_agents" if config.mixer.scale == "num_agents" else "none",
+        provenance={
+            "provider": session.client.name,
+            "model": chosen.model,
+            "round": chosen.round,
+            "candidate": chosen.name,
+            "parent": chosen.parent,
+            "direction": chosen.hint,
+            "repairs": len(chosen.refusals),
+            "score": chosen.score,
+            "interval": [chosen.low, chosen.high],
+            "num_seeds": chosen.num_seeds,
+            "env_steps": config.synthesis.measured_env_steps if chosen.score else None,
+            "evaluator": config.synthesis.evaluator,
+            "reason": reason,
+        },
+        report=chosen.report,
+        igm_mode=config.synthesis.igm,
+    )
