@@ -35,7 +35,8 @@ def clean(source: str) -> tuple[str, int, str]:
         The source, the 0-based line of the block on which it starts, and a note on what was
         changed. Source that cannot be helped comes back as it was.
     """
-    if any(line.lstrip().startswith(">>> ") for line in source.split("\n")):
+    session = any(line.lstrip().startswith(">>> ") for line in source.split("\n"))
+    if session and parse_or_none(source) is None:  # else it is an example in a docstring
         source = _without_prompts(source)
     steps = [
         (source, ""),

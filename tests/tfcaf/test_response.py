@@ -141,6 +141,11 @@ def test_prompts_of_an_interactive_session_are_removed():
     assert ">>>" not in block.source
 
 
+def test_an_example_in_a_docstring_is_no_session():
+    code = CODE.replace("    # weights", '    """Mix.\n\n    >>> mix(q, s)\n    """\n    # weights')
+    assert read_response(code)[0].source == code
+
+
 def test_typographic_quotes_become_plain_only_where_the_code_needs_it():
     curly = "def mix(q, s):\n    “””Sum.“””\n    return q.sum(-1)\n"
     assert read_response(curly)[0].fits

@@ -309,9 +309,14 @@ def _fixed_point(
             (a.dtype, a.grad) == (b.dtype, b.grad) for a, b in zip(before, settled, strict=True)
         ):
             return carry, code
-        pending = iter(settled)
-        carry = map_leaves(carry, lambda x, text, pending=pending: next(pending))
+        carry = _replaced_leaves(carry, settled)
     raise ctx.refuse("dtype", "the loop's dtypes do not settle.", "Start from floats.")
+
+
+def _replaced_leaves(tree: Value, arrays: list[Array]) -> Value:
+    """The tree with other arrays in the places of its own."""
+    pending = iter(arrays)
+    return map_leaves(tree, lambda x, text: next(pending))
 
 
 def _shapes(arrays: list[Array]) -> str:
