@@ -1,5 +1,6 @@
 """Credit along an episode, drawn under frames of it."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -81,7 +82,8 @@ def draw_credit(
     num_frames: int | None,
 ) -> None:
     width, height = figure.bbox.width / figure.dpi, figure.bbox.height / figure.dpi
-    credits = np.asarray(episode.credits, dtype=float)
+    episode = _drawable(episode)
+    credits = episode.credits
     limits = (-0.5, len(credits) - 0.5)
     left, span = _LEFT / width, 1 - (_LEFT + _RIGHT) / width
     top = 1 - heights[0] / height
@@ -108,6 +110,20 @@ def draw_credit(
     else:
         _whole_steps(axes, len(credits))
         axes.set_xlabel("step of the episode", color=INK, fontsize=FONT_SIZE)
+
+
+def _drawable(episode: EpisodeFigure) -> EpisodeFigure:
+    """The episode as floats, with gaps where a value is not finite."""
+
+    def gaps(values: np.ndarray | None) -> np.ndarray | None:
+        held = None if values is None else np.asarray(values, dtype=float)
+        return None if held is None else np.where(np.isfinite(held), held, np.nan)
+
+    credits = gaps(episode.credits)
+    assert credits is not None
+    return dataclasses.replace(
+        episode, credits=credits, rewards=gaps(episode.rewards), q_tot=gaps(episode.q_tot)
+    )
 
 
 def _draw_frames(
@@ -211,7 +227,7 @@ def _draw_credit_heat(axes: Axes, beside: Axes, credits: np.ndarray, names: Sequ
     """[N, T] as colour; blue is credit, red is negative credit, and beside it each agent's mean."""
     plain_axes(axes)
     axes.grid(visible=False)
-    limit = float(np.nanmax(np.abs(credits))) or 1.0
+    limit = float(np.abs(credits[np.isfinite(credits)]).max(initial=0.0)) or 1.0
     negative = bool((credits < 0).any())
     image = axes.imshow(
         credits.T,

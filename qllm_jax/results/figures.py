@@ -1,5 +1,6 @@
 """Learning curves, and the picture of a whole job for a README."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
@@ -86,6 +87,8 @@ def _draw_curves(
     if untrained is not None:
         levels["untrained"] = untrained.point
     for name, value in levels.items():
+        if not math.isfinite(value):
+            continue
         axes.axhline(value, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2.2)), zorder=1)
         labels.append((float(value), short(name), MUTED, False))
     axes.set_xlim(0, max(last_step, 1))

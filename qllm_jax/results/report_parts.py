@@ -41,6 +41,9 @@ def describe_credit(episode: EpisodeFigure) -> str:
     credits = np.asarray(episode.credits, dtype=float)
     num_steps, num_agents = credits.shape
     text = f"A greedy episode of {num_steps} step{'s' if num_steps != 1 else ''}. "
+    wrong = float((~np.isfinite(credits)).mean())
+    if wrong:
+        return text + f"{100 * wrong:.0f} % of the credits are not finite numbers."
     spread = np.ptp(credits, axis=1)
     scale = max(float(np.abs(credits).max()), 1e-12)
     uniform = float((spread <= 1e-6 * scale).mean())

@@ -14,6 +14,7 @@ from qllm_jax.results import (
     CostRow,
     EpisodeFigure,
     ReportData,
+    RunSummary,
     TfcafSummary,
     comparison_rows,
     comparison_table,
@@ -242,3 +243,27 @@ def test_code_is_coloured_without_changing_it():
     assert '<span class="com"># &quot;no string&quot;</span>' in coloured
     assert '<span class="num">1e-8</span>' in coloured
     assert Page(highlight("'''never closed <b>\n(")).text == "'''never closed <b>\n("
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30, 0.0])
+def test_extreme_numbers_are_drawn_without_warnings(value):
+    """A diverged run, or one that learned nothing, still gets its report."""
+    steps = np.arange(4) * 10
+    run = RunSummary("x", {"return": np.full((3, 4), value), "env_steps": steps})
+    credits = np.ones((6, 9))
+    credits[:, 1] = value
+    episodes = [
+        EpisodeFigure((), array, [f"a{i}" for i in range(array.shape[1])], array[:, 1])
+        for array in (credits, credits[:, :3], credits[:, 1:2].repeat(8, axis=1))
+    ]
+    rows = [CandidateRow("a", 1, score=value), CandidateRow("b", 1, score=1.0, low=0.5, high=value)]
+    data = ReportData("t", [run, run], landmarks={"z": value}, episodes=episodes, candidates=rows)
+    assert "How to read this" in Page(render_report(data)).text
+
+
+def test_a_report_without_steps_in_its_episode_leaves_it_out():
+    page = Page(
+        render_report(ReportData("t", episodes=[EpisodeFigure((), np.ones((0, 3)), "abc")]))
+    )
+    assert "Credit in an episode" not in page.text
