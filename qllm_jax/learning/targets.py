@@ -111,7 +111,8 @@ def lambda_returns(
 
     def body(return_tp1, slot):
         base_t, decay_t = slot
-        return_t = base_t + decay_t * return_tp1
+        # Not 0 · G: the slot after an episode's end may hold anything.
+        return_t = base_t + jnp.where(decay_t > 0.0, decay_t * return_tp1, 0.0)
         return return_t, return_t
 
     _, returns = jax.lax.scan(body, jnp.zeros_like(values_tp1[0]), (base, decay), reverse=True)
