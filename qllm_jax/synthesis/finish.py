@@ -8,6 +8,7 @@ from qllm_jax.synthesis.candidate import Candidate
 from qllm_jax.synthesis.coder import Session
 from qllm_jax.synthesis.measure import (
     VDN,
+    ArmFn,
     ArmMeasurement,
     MeasureFn,
     Seeds,
@@ -87,7 +88,7 @@ def _score_again(
     if measure is None or synthesis.final_seeds == 0:
         return {}
     assert chosen.translation is not None
-    arms = {chosen.name: chosen.translation.function}
+    arms: dict[str, ArmFn] = {chosen.name: chosen.translation.function}
     if VDN in synthesis.references:
         arms = {VDN: vdn, **arms}
     learned = [name for name in synthesis.references if name != VDN and train_mixer is not None]

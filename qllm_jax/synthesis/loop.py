@@ -127,7 +127,7 @@ def _open_session(
         journal=journal,
         ledger=ledger,
         verify_fn=lambda translation: verify(
-            translation, states=states, igm=synthesis.igm, task=spec.name
+            translation, states=states, igm=synthesis.igm, task=spec
         ),
         tell=tell,
     )

@@ -5,15 +5,14 @@ real one, a tournament in which all arms × seeds are one compiled program.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import jax.numpy as jnp
 import numpy as np
 
-from qllm_jax.types import TfcafFunction
-
 VDN = "vdn"
+ArmFn = Callable[..., Any]  # a `TfcafFunction`, or an equal function with other argument names
 _RESAMPLES = 4000
 
 
@@ -67,7 +66,7 @@ class MeasureFn(Protocol):
     """Trains arms side by side."""
 
     def __call__(
-        self, arms: Mapping[str, TfcafFunction], seeds: Seeds, budget: float = 1.0
+        self, arms: Mapping[str, ArmFn], seeds: Seeds, budget: float = 1.0
     ) -> dict[str, ArmMeasurement]:
         """Measure every arm with the same seeds, for a fraction of the full number of steps."""
         ...
@@ -124,7 +123,7 @@ def statistical_ties(measured: Mapping[str, ArmMeasurement], names: tuple[str, .
 
 def measure_by_halving(
     measure: MeasureFn,
-    arms: Mapping[str, TfcafFunction],
+    arms: Mapping[str, ArmFn],
     seeds: Seeds,
     num_rungs: int,
 ) -> dict[str, ArmMeasurement]:

@@ -33,9 +33,8 @@ from qllm_jax.llm.prompts import prompt_dir
 from qllm_jax.llm.transcripts import Transcript, read_transcript, write_transcript
 from qllm_jax.synthesis.candidate import candidate_name
 from qllm_jax.synthesis.loop import generate
-from qllm_jax.synthesis.measure import ArmMeasurement, MeasureFn, Seeds
+from qllm_jax.synthesis.measure import ArmFn, ArmMeasurement, MeasureFn, Seeds
 from qllm_jax.tasks import get_task
-from qllm_jax.types import TfcafFunction
 
 AUTHOR = "the QLLM-JAX developers' assistant model"
 _SOURCE = f"written by {AUTHOR}, following prompts/coder_*.md and prompts/evaluator_*.md"
@@ -139,7 +138,7 @@ def _won_by(winner: str) -> MeasureFn:
     """A measurement that one candidate wins; where it is absent, all tie."""
 
     def measure(
-        arms: Mapping[str, TfcafFunction], seeds: Seeds, budget: float = 1.0
+        arms: Mapping[str, ArmFn], seeds: Seeds, budget: float = 1.0
     ) -> dict[str, ArmMeasurement]:
         return {
             name: ArmMeasurement((float(name == winner),) * 3, (0.0, 1.0), (0, 1)) for name in arms

@@ -16,6 +16,7 @@ from qllm_jax.synthesis.coder import Parent, Session, propose
 from qllm_jax.synthesis.evaluators import Review, kendall_tau, review, select
 from qllm_jax.synthesis.measure import (
     VDN,
+    ArmFn,
     ArmMeasurement,
     MeasureFn,
     Seeds,
@@ -206,9 +207,8 @@ def _without_repeats(session: Session, archive: Archive, candidate: Candidate) -
 def _measure(
     session: Session, round_number: int, judged: Sequence[Candidate], measure: MeasureFn
 ) -> dict[str, ArmMeasurement]:
-    arms = {VDN: vdn} | {
-        item.name: item.translation.function for item in judged if item.translation is not None
-    }
+    arms: dict[str, ArmFn] = {VDN: vdn}
+    arms |= {item.name: item.translation.function for item in judged if item.translation}
     session.tell("measuring", round_number, text=f"training {', '.join(arms)} side by side")
     synthesis = session.config.synthesis
     seeds = Seeds(measurement_seed(round_number), synthesis.measured_seeds)

@@ -7,10 +7,9 @@ import numpy as np
 
 from qllm_jax.config import Config, LearnerConfig, RunnerConfig
 from qllm_jax.networks import make_mixer
-from qllm_jax.synthesis.measure import VDN, ArmMeasurement, MeasureFn, Seeds
+from qllm_jax.synthesis.measure import VDN, ArmFn, ArmMeasurement, MeasureFn, Seeds
 from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.training import ChunkReport, TrainingOutput, run_training, runs_for_tournament
-from qllm_jax.types import TfcafFunction
 
 _EVALUATIONS = 10
 _EVAL_EPISODES = 32
@@ -31,7 +30,7 @@ def make_measure(
     """
 
     def measure(
-        arms: Mapping[str, TfcafFunction], seeds: Seeds, budget: float = 1.0
+        arms: Mapping[str, ArmFn], seeds: Seeds, budget: float = 1.0
     ) -> dict[str, ArmMeasurement]:
         job = measurement_config(config, spec.env.episode_length, seeds, budget)
         mixer = make_mixer(job.mixer, spec.env.num_agents, spec.env.state_dim, tuple(arms.values()))
