@@ -31,13 +31,16 @@ from qllm_jax.reporting import (
 from qllm_jax.results import (
     Console,
     EpisodeFigure,
+    ReportData,
     RunResult,
     RunStore,
     comparison_rows,
     comparison_table,
     find_runs,
+    load_report_data,
     reference_threshold,
     run_parent,
+    save_report_data,
     write_report,
 )
 from qllm_jax.synthesis import SynthesisEvent, SynthesisResult
@@ -130,7 +133,13 @@ def run(config: Config) -> JobOutcome:
 
 
 def report(paths: Sequence[Path], output: Path) -> Path:
-    """`qllm-jax report`: write the report of finished runs again, without their episodes."""
+    """`qllm-jax report`: write a job's report again, or one report over runs of several jobs.
+
+    A single job's directory gives all that its report showed; several directories give their runs
+    and the TFCAF, since the design and the episodes belong to one job.
+    """
+    if len(paths) == 1 and (paths[0] / "report.json").exists():
+        return write_report(output, load_report_data(paths[0]))
     runs = [RunResult.load(path) for parent in paths for path in find_runs(parent)]
     tasks = {str(result.info.get("task")) for result in runs}
     if len(tasks) > 1:
@@ -228,13 +237,8 @@ def _train_job(config: Config, spec: TaskSpec, console: Console) -> JobOutcome:
     parent = run_parent(config.runner.output_dir, spec.name, config.mixer.name)
     with StopRequest() as should_stop:
         result, figure = _train_one(config, spec, artifact, parent, None, console, should_stop)
-    data = report_data(
-        spec,
-        [result],
-        tfcaf=tfcaf_summary(artifact) if artifact is not None else None,
-        episodes=[figure],
-    )
-    path = write_report(result.path / "report.html", data)
+    tfcaf = tfcaf_summary(artifact) if artifact is not None else None
+    path = _write_report(result.path, report_data(spec, [result], tfcaf=tfcaf, episodes=[figure]))
     interrupted = result.info["status"] == "interrupted"
     return JobOutcome(result.path, (result,), path, interrupted)
 
@@ -251,7 +255,6 @@ def _compare(
     """Train the mixers one after the other; write the report after each, so that none is lost."""
     runs: list[RunResult] = []
     figures: list[EpisodeFigure] = []
-    path = directory / "report.html"
     for name in config.compare.mixers:
         mixer = dataclasses.replace(config.mixer, name=name)
         one = dataclasses.replace(config, mixer=mixer)
@@ -261,7 +264,8 @@ def _compare(
         if held is not None:
             figures.append(figure)
         tfcaf = tfcaf_summary(artifact) if artifact is not None else None
-        write_report(path, report_data(spec, runs, tfcaf=tfcaf, episodes=figures, design=design))
+        data = report_data(spec, runs, tfcaf=tfcaf, episodes=figures, design=design)
+        path = _write_report(directory, data)
         if should_stop():
             break
     _print_table(console, spec, runs)
@@ -332,6 +336,12 @@ def _train_one(
         store.finish("interrupted" if output.interrupted else "complete")
         console.finish("interrupted" if output.interrupted else "done")
     return store.result(), figure
+
+
+def _write_report(directory: Path, data: ReportData) -> Path:
+    """`report.html`, and the data to draw it again."""
+    save_report_data(directory, data)
+    return write_report(directory / "report.html", data)
 
 
 def _print_table(console: Console, spec: TaskSpec, runs: Sequence[RunResult]) -> None:

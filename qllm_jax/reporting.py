@@ -101,10 +101,6 @@ def report_data(
 ) -> ReportData:
     """Everything a report shows of a job."""
     info = runs[0].info
-    notes = list(design.notes) if design is not None else []
-    for result in runs:
-        if result.info.get("status") == "interrupted":
-            notes.append(f"{result.name} was interrupted; it shows what was measured by then.")
     return ReportData(
         task=spec.name,
         runs=[result.summary() for result in runs],
@@ -120,7 +116,7 @@ def report_data(
         versions=dict(info.get("versions", {})),
         config=dict(runs[0].config),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        notes=notes,
+        notes=list(design.notes) if design is not None else (),
     )
 
 
