@@ -102,7 +102,7 @@ class MixerConfig:
     qplex_heads: int = 10
     qtran_hidden_dim: int = 64
     qtran_opt_weight: float = 1.0
-    qtran_nopt_weight: float = 0.1
+    qtran_nopt_weight: float = 1.0
 
     def __post_init__(self) -> None:
         _positive(
