@@ -235,6 +235,18 @@ def _concatenate(params: Any, *xs: Value) -> Value:
     return plain(np.concatenate([x.lo for x in xs], axis), np.concatenate([x.hi for x in xs], axis))
 
 
+@rule("stack")
+def _stack(params: Any, *xs: Value) -> Value:
+    axis = params["axis"]
+    return plain(np.stack([x.lo for x in xs], axis), np.stack([x.hi for x in xs], axis))
+
+
+@rule("unstack")
+def _unstack(params: Any, x: Value) -> list[Value]:
+    lo, hi = np.moveaxis(x.lo, params["axis"], 0), np.moveaxis(x.hi, params["axis"], 0)
+    return [plain(a, b) for a, b in zip(lo, hi, strict=True)]
+
+
 @rule("tile")
 def _tile(params: Any, x: Value) -> Value:
     reps = params["reps"]
@@ -288,6 +300,12 @@ def _iota(params: Any, *_: Value) -> Value:
     shape, axis = tuple(params["shape"]), params["dimension"]
     along = np.arange(shape[axis]).reshape([-1 if a == axis else 1 for a in range(len(shape))])
     return make_value(np.broadcast_to(along, shape), np.broadcast_to(along, shape), shape)
+
+
+@rule("empty", "empty2")
+def _empty(params: Any, *_: Value) -> Value:
+    """A place holder that nobody reads: joined with a value, it is that value."""
+    return make_value(np.inf, -np.inf, tuple(params.get("shape", ())))
 
 
 @rule("split")

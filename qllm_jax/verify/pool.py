@@ -132,7 +132,6 @@ class Worker:
             self._receive(time.monotonic() + timeout_s)
         except (WorkerStopped, ValueError) as error:
             self.close()
-            self._drain.join(1.0)
             wrote = b"".join(self._errors).decode(errors="replace").strip()[-1500:]
             raise WorkerError(
                 f"The verifier's child process did not get ready: {error}. Check that "
@@ -219,7 +218,8 @@ class Worker:
                 os.killpg(self._process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(10.0)
-        for pipe in (self._process.stdin, self._process.stdout):
+        self._drain.join(1.0)
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
