@@ -5,9 +5,10 @@ from typing import get_args
 
 from qllm_jax.errors import UserError, unknown_name
 from qllm_jax.tfcaf.contract import Translation
+from qllm_jax.tfcaf.load import compile_source
 from qllm_jax.tfcaf.wrapper import RepairMode, repaired_source
 from qllm_jax.verify.igm import analyse
-from qllm_jax.verify.worker import load_function, trace
+from qllm_jax.verify.worker import trace
 
 
 def repair_igm(translation: Translation, mode: RepairMode = "clip") -> Translation:
@@ -40,6 +41,6 @@ def repair_igm(translation: Translation, mode: RepairMode = "clip") -> Translati
     return dataclasses.replace(
         translation,
         source=source,
-        function=load_function(source),
+        function=compile_source(source),
         notes=(*translation.notes, note),
     )

@@ -37,10 +37,11 @@ _ELEMENTWISE = _names(
 _ARRAY = _names(
     """
     argmax argmin broadcast_in_dim concatenate cumlogsumexp cummax cummin cumprod cumsum
-    dot_general dynamic_slice dynamic_update_slice empty empty2 expand_dims gather iota optimization_barrier
-    pad reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum reduce_xor reshape rev
-    scatter scatter-add scatter-max scatter-min scatter-mul scatter-sub scatter_add scatter_max
-    scatter_min scatter_mul scatter_sub slice sort split squeeze stack tile top_k transpose unstack
+    dot_general dynamic_slice dynamic_update_slice empty empty2 expand_dims gather iota
+    optimization_barrier pad reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum
+    reduce_xor reshape rev scatter scatter-add scatter-max scatter-min scatter-mul scatter-sub
+    scatter_add scatter_max scatter_min scatter_mul scatter_sub slice sort split squeeze stack
+    tile top_k transpose unstack
     """
 )
 _NESTED = _names(
@@ -59,8 +60,9 @@ _COSTLY = _names(
 )
 _MOVES = _names(
     """
-    broadcast_in_dim concatenate convert_element_type copy copy_p dynamic_slice empty empty2 expand_dims iota
-    optimization_barrier pad reshape rev slice split squeeze stop_gradient tile transpose
+    broadcast_in_dim concatenate convert_element_type copy copy_p dynamic_slice empty empty2
+    expand_dims iota optimization_barrier pad reshape rev slice split squeeze stop_gradient tile
+    transpose
     """
 )
 _WHY_REFUSED = (

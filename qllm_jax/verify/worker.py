@@ -1,17 +1,19 @@
 """The limited child in which emitted source first meets numbers. Run as a file, `python -I`.
 
-Imports the standard library at the top and JAX once the process is set up; nothing of ours, so
-that it needs no package path. One request or answer is one frame: eight bytes of length, then an
+Imports the standard library at the top and JAX once the process is set up; of ours only the loader
+of emitted source, by its path. One request or answer is one frame: eight bytes of length, then an
 `.npz` without pickles whose `header` holds JSON. Standard output carries frames and nothing else.
 
-The parent uses `load_function`, `describe` and the frame functions too.
+The parent uses `trace`, `describe` and the frame functions too.
 """
 
-import builtins
+import functools
 import hashlib
+import importlib.util
 import io
 import json
 import os
+import pathlib
 import re
 import resource
 import struct
@@ -23,12 +25,6 @@ from typing import Any
 MAX_FRAME_BYTES = 1 << 28
 LENGTH_BYTES = 8
 _LENGTH = struct.Struct(">Q")
-_MODULES = ("jax", "jax.numpy", "jax.lax", "jax.nn")
-_WITHHELD = {
-    "breakpoint", "compile", "copyright", "credits", "delattr", "eval", "exec", "exit",
-    "getattr", "globals", "help", "input", "license", "locals", "memoryview", "open", "quit",
-    "setattr", "vars",
-}  # fmt: skip
 
 
 # --- frames -------------------------------------------------------------------------------
@@ -63,32 +59,19 @@ def frame_length(prefix: bytes) -> int:
     return length
 
 
-# --- the function -------------------------------------------------------------------------
+# --- the program --------------------------------------------------------------------------
 
 
-def load_function(source: str) -> Callable:
-    """Compile emitted source to its `tfcaf`, with no builtin that reaches outside.
-
-    Under a JAX trace module-level constants are traced too, so nothing is allocated.
-
-    Raises:
-        ImportError: it imports something other than `jax`, `jax.numpy`, `jax.lax`, `jax.nn`.
-        KeyError: it defines no `tfcaf`.
-    """
-
-    def import_(name, globals_=None, locals_=None, fromlist=(), level=0):
-        wanted = {f"{name}.{item}" for item in fromlist or ()} or {name}
-        if level or not wanted <= set(_MODULES):
-            raise ImportError(f"emitted source imports {name!r}; only {', '.join(_MODULES)} may be")
-        return builtins.__import__(name, globals_, locals_, fromlist, level)
-
-    safe = {k: v for k, v in vars(builtins).items() if k not in _WITHHELD and k[0] != "_"}
-    namespace: dict[str, Any] = {
-        "__name__": "tfcaf",
-        "__builtins__": safe | {"__import__": import_},
-    }
-    exec(compile(source, "<tfcaf>", "exec"), namespace)
-    return namespace["tfcaf"]
+@functools.cache
+def _loader() -> Any:
+    """`qllm_jax/tfcaf/load.py`, by its path: the child has no package path."""
+    path = pathlib.Path(__file__).resolve().parents[1] / "tfcaf" / "load.py"
+    spec = importlib.util.spec_from_file_location("qllm_jax_tfcaf_load", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def trace(source: str, num_agents: int, state_dim: int) -> tuple[Any, Any]:
@@ -104,12 +87,12 @@ def trace(source: str, num_agents: int, state_dim: int) -> tuple[Any, Any]:
         jax.ShapeDtypeStruct((state_dim,), jnp.float32),
     )
     with jax.default_matmul_precision(None):
-        value = jax.make_jaxpr(lambda q, s: load_function(source)(q, s))(*shapes)
+        value = jax.make_jaxpr(lambda q, s: _loader().compile_source(source)(q, s))(*shapes)
         outputs = value.out_avals
         if len(outputs) != 1 or outputs[0].shape != () or outputs[0].dtype.kind != "f":
             return value, None
         credit = jax.make_jaxpr(
-            lambda q, s: jax.value_and_grad(lambda q: load_function(source)(q, s))(q)
+            lambda q, s: jax.value_and_grad(lambda q: _loader().compile_source(source)(q, s))(q)
         )(*shapes)
     return value, credit
 
@@ -236,7 +219,7 @@ def measure(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> tuple[dict,
     import jax
     import numpy as np
 
-    function = load_function(header["source"])
+    function = _loader().compile_source(header["source"])
     agent_qs, states, rows = arrays["agent_qs"], arrays["states"], header["rows"]
     batched = jax.jit(jax.vmap(jax.value_and_grad(function)))
 

@@ -9,8 +9,8 @@ import pytest
 
 from qllm_jax.tasks.spec import StateField, TaskSpec
 from qllm_jax.tfcaf.contract import Translation
+from qllm_jax.tfcaf.load import compile_source
 from qllm_jax.verify.pool import POOL
-from qllm_jax.verify.worker import load_function
 
 NUM_AGENTS, STATE_DIM = 3, 9
 MARK = 0.7  # held by state[0] of one state of the toy task, and by nothing else
@@ -71,7 +71,7 @@ def written() -> Callable[..., Translation]:
 
     def make(body: str, num_agents: int = NUM_AGENTS, state_dim: int = STATE_DIM) -> Translation:
         source = body if "def tfcaf" in body else source_of(body)
-        function = load_function(source)
+        function = compile_source(source)
         return Translation(source, "jnp", function, source, num_agents, state_dim, False)
 
     return make

@@ -216,8 +216,8 @@ def _check_bounds(seed: int) -> bool:
 
 
 def test_bounds_hold_for_random_programs():
-    proved = sum(_check_bounds(seed) for seed in range(100))
-    assert proved > 10  # the test would be empty if nothing were ever proved
+    proved = sum(_check_bounds(seed) for seed in range(60))
+    assert proved > 6  # the test would be empty if nothing were ever proved
 
 
 @pytest.mark.nightly

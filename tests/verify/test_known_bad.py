@@ -55,7 +55,7 @@ _REQUIRED = [
     ("size", "return jax.lax.fori_loop(0, 100000, lambda i, x: x, jnp.sum(agent_qs))"),
     (
         "execution",
-        "if not isinstance(agent_qs, jax.core.Tracer):\n    raise ValueError('only traced')\n"
+        "if not agent_qs.__class__.__name__.endswith('Tracer'):\n    agent_qs = agent_qs[5:6, 0]\n"
         + _GOOD + "return total",
     ),
     ("finite-value", _GOOD + "return total + jnp.where(state[0] == 0.7, jnp.inf, 0.0)"),
@@ -77,10 +77,10 @@ _REQUIRED = [
         "index-range",
         _GOOD + "i = jnp.where(state[0] == 0.7, 3, 0)\nreturn jnp.sum(w.at[i].add(1.0) * agent_qs)",
     ),
-    ("determinism", _GOOD + "return total * (1.0 + hash('agent') % 9973 / 9973)"),
+    ("determinism", _GOOD + "return total * (1.0 + 'agent'.__hash__() % 9973 / 9973)"),
     (
         "agreement",
-        _GOOD + "return total * (1.0 if isinstance(agent_qs, jax.core.Tracer) else 2.0)",
+        _GOOD + "return total * (1.0 if agent_qs.__class__.__name__.endswith('Tracer') else 2.0)",
     ),
     ("every-agent-credited", _GOOD + "return total - w[1] * agent_qs[1]"),
     ("every-agent-credited", "return agent_qs[0] + agent_qs[1] * jnp.exp(state[0])"),
