@@ -1,0 +1,313 @@
+"""The whole loop, offline: recorded answers, real translation and verification, faked training."""
+
+import json
+import threading
+
+import jax
+import numpy as np
+import pytest
+
+from qllm_jax.errors import UserError
+from qllm_jax.llm import Completion, LlmError, RecordedClient, Usage
+from qllm_jax.synthesis import generate
+from qllm_jax.synthesis import loop as loop_module
+from qllm_jax.synthesis.journal import Journal
+from qllm_jax.verify.report import Check, VerificationReport
+
+
+def quick_verify(translation, states=None, igm="report", task=None):
+    """Verification in this process: a negative credit is refused, nothing else."""
+    agent_qs = jax.random.normal(jax.random.key(0), (len(states), translation.num_agents))
+    credits = jax.vmap(jax.grad(translation.function))(agent_qs, np.asarray(states))
+    low = float(np.min(credits))
+    check = Check("igm", low >= 0.0 or igm != "enforce", f"smallest credit {low:.3f}")
+    return VerificationReport((check,), "tested", 0.0)
+
+
+@pytest.fixture(autouse=True)
+def use_quick_verify(monkeypatch):
+    monkeypatch.setattr(loop_module, "verify", quick_verify)
+
+
+def summary(result):
+    """What must be equal however often a run was interrupted."""
+    return (
+        result.artifact.sha256,
+        result.artifact.provenance,
+        result.reason,
+        result.stopped,
+        result.reference,
+        result.agreement,
+        [
+            (
+                item.name,
+                item.verdict,
+                item.parent,
+                item.rule,
+                item.score,
+                item.advice,
+                item.original,
+            )
+            for item in result.candidates
+        ],
+    )
+
+
+def run(climbing, config, client, directory, measure, events=None):
+    on_event = events.append if events is not None else None
+    return generate(climbing, config, client, directory, on_event, measure)
+
+
+def test_a_run_proposes_repairs_measures_and_chooses(
+    climbing, config, recorded, fake_measure, tmp_path
+):
+    events, measure = [], fake_measure("r1c2")
+    result = run(climbing, config, recorded, tmp_path, measure, events)
+    by_name = {item.name: item for item in result.candidates}
+    assert list(by_name) == ["r1c1", "r1c2", "r1c3", "r2c1", "r2c2", "r2c3"]
+    assert by_name["r1c2"].refusals[0].stage == "verification"
+    assert by_name["r1c2"].rule == "igm"
+    assert {by_name[name].parent for name in ("r2c1", "r2c2", "r2c3")} == {"r1c2"}
+    assert result.chosen.name == "r1c2"
+    assert result.chosen.verdict == "chosen"
+    assert by_name["r1c1"].verdict == "measured"
+    assert result.artifact.provenance["candidate"] == "r1c2"
+    assert result.artifact.original == result.chosen.original
+    assert result.provider == "recorded"
+    assert "recorded" in result.notes[0]
+    assert all(row.dollars == 0.0 for row in result.costs)
+    assert result.stopped == "rounds"
+    # round 1: three candidates beside VDN; round 2: the incumbent too; then the finalist again
+    assert [arms for arms, _, _ in measure.calls] == [
+        ("vdn", "r1c1", "r1c2", "r1c3"),
+        ("vdn", "r1c2", "r2c1", "r2c2", "r2c3"),
+        ("vdn", "r1c2"),
+    ]
+    seeds = [seeds for _, seeds, _ in measure.calls]
+    assert len({item.first for item in seeds}) == 3  # the finalist is scored on fresh seeds
+    assert seeds[2].count == config.synthesis.final_seeds
+    assert "fresh seeds" in result.reason
+    assert {event.kind for event in events} >= {
+        "round",
+        "asking",
+        "refused",
+        "valid",
+        "measuring",
+        "measured",
+        "reviewed",
+        "chosen",
+        "stopped",
+        "done",
+    }
+    assert json.loads((tmp_path / "journal.jsonl").read_text().splitlines()[0])["step"] == "start"
+
+
+@pytest.mark.parametrize("winner", ["r1c1", "r1c2", "r1c3", "nobody"])
+@pytest.mark.parametrize("evaluator", ["measured+llm", "llm"])
+def test_a_replay_needs_no_answer_that_is_not_recorded_whoever_wins(
+    climbing, with_synthesis, recorded, fake_measure, tmp_path, winner, evaluator
+):
+    config = with_synthesis(evaluator=evaluator)
+    result = run(climbing, config, recorded, tmp_path, fake_measure(winner))
+    assert result.artifact.sha256
+
+
+def test_measured_selection_alone_asks_no_evaluator(
+    climbing, with_synthesis, recorded, fake_measure, tmp_path
+):
+    config = with_synthesis(evaluator="measured")
+    result = run(climbing, config, recorded, tmp_path, fake_measure("r2c3"))
+    assert [row.purpose for row in result.costs] == ["coder"]
+    assert result.chosen.name == "r2c3"
+    assert result.agreement == {}
+
+
+class Kill(BaseException):
+    """What a kill looks like from inside."""
+
+
+def test_killed_at_every_event_it_resumes_to_the_same_result(
+    climbing, config, recorded, fake_measure, tmp_path, monkeypatch
+):
+    expected = run(climbing, config, recorded, tmp_path / "whole", fake_measure("r2c2"))
+    num_events = len((tmp_path / "whole" / "journal.jsonl").read_text().splitlines())
+    record, lock = Journal.record, threading.Lock()
+    for last in range(1, num_events):
+        written = [0]
+
+        def dying(self, step, value, *, seconds=0.0, written=written, last=last):
+            with lock:
+                if written[0] >= last:
+                    raise Kill
+                written[0] += 1
+            record(self, step, value, seconds=seconds)
+
+        directory = tmp_path / str(last)
+        monkeypatch.setattr(Journal, "record", dying)
+        with pytest.raises(Kill):
+            run(climbing, config, recorded, directory, fake_measure("r2c2"))
+        monkeypatch.setattr(Journal, "record", record)
+        assert len((directory / "journal.jsonl").read_text().splitlines()) == last
+        resumed = run(climbing, config, recorded, directory, fake_measure("r2c2"))
+        assert summary(resumed) == summary(expected)
+
+
+def test_a_finished_run_is_not_done_again(climbing, config, recorded, fake_measure, tmp_path):
+    first = run(climbing, config, recorded, tmp_path, fake_measure())
+
+    def never(*args, **kwargs):
+        pytest.fail("done twice")
+
+    class Silent:
+        name = "recorded"
+        complete = never
+
+    assert summary(run(climbing, config, Silent(), tmp_path, never)) == summary(first)
+
+
+def test_two_runs_in_one_directory_are_refused(climbing, config, recorded, fake_measure, tmp_path):
+    journal = Journal(tmp_path, {"other": 1})
+    with pytest.raises(UserError, match="another process is running"):
+        run(climbing, config, recorded, tmp_path, fake_measure())
+    journal.close()
+    with pytest.raises(UserError, match="other settings"):
+        run(climbing, config, recorded, tmp_path, fake_measure())
+
+
+class Scripted:
+    """Answers by candidate label from the recorded transcripts, or by what the test says."""
+
+    name = "gemini"
+
+    def __init__(self, recorded, answers):
+        self._recorded, self._answers = recorded, answers
+
+    def complete(self, request):
+        from qllm_jax.synthesis.rerecord import turn_label
+
+        label = turn_label(request)
+        if label not in self._answers:
+            return self._recorded.complete(request)
+        answer = self._answers[label]
+        if isinstance(answer, Exception):
+            raise answer
+        text, reason = answer if isinstance(answer, tuple) else (answer, "stop")
+        return Completion(text, Usage(10, 0, 10, 0), "fake-1", reason, 0.0)
+
+
+SUM = "```python\ndef tfcaf(agent_qs, state):\n    return {}\n```"
+VDN_CODE = SUM.format("agent_qs.sum()").replace("def", "import jax.numpy as jnp\n\ndef", 1)
+
+
+def test_a_provider_that_fails_for_one_candidate_leaves_the_others(
+    climbing, with_synthesis, recorded, fake_measure, tmp_path
+):
+    client = Scripted(recorded, {"r1c1": LlmError("gave up"), "r1.review": "no opinion"})
+    result = run(climbing, with_synthesis(num_rounds=1), client, tmp_path, fake_measure("r1c3"))
+    assert [item.verdict for item in result.candidates] == ["failed", "measured", "chosen"]
+    assert result.candidates[0].error == "gave up"
+    assert any("no JSON object" in note for note in result.notes)
+    assert len(list((tmp_path / "transcripts").iterdir())) == 5  # r1c2 twice, r1c3, the review
+
+
+def test_a_bad_key_ends_the_run_with_one_error(climbing, config, recorded, fake_measure, tmp_path):
+    broken = LlmError("gemini: HTTP 401: no. Check the API key in the environment.")
+    client = Scripted(recorded, {f"r1c{i}": broken for i in (1, 2, 3)})
+    with pytest.raises(UserError, match="Check the API key"):
+        run(climbing, config, client, tmp_path, fake_measure())
+
+
+PROSE = "I would weight the agents by their distance."
+NEGATIVE = SUM.format("agent_qs[0] - agent_qs[1]")
+
+
+def test_empty_answers_and_prose_are_sent_back(
+    climbing, with_synthesis, recorded, fake_measure, tmp_path
+):
+    answers = {
+        "r1c1": ("", "max_tokens"),
+        **dict.fromkeys(["r1c2", "r1c2.repair1", "r1c2.repair2"], PROSE),
+        "r1c3": NEGATIVE,
+        "r1c3.repair1": VDN_CODE,
+        "r1.review": '{"ranking": [1], "reason": "", "advice": ""}',
+    }
+    client = Scripted(recorded, answers)
+    result = run(climbing, with_synthesis(num_rounds=1), client, tmp_path, fake_measure())
+    stages = {item.name: [refusal.stage for refusal in item.refusals] for item in result.candidates}
+    assert stages["r1c1"] == ["answer"] * 3
+    assert stages["r1c2"] == ["translation"] * 3
+    assert stages["r1c3"] == ["verification"]
+    assert result.chosen.name == "r1c3"
+    asked = [path.read_text() for path in (tmp_path / "transcripts").iterdir()]
+    assert any("repair 2" in text and "smallest credit" not in text for text in asked)
+    assert any("smallest credit -1.000" in text for text in asked)  # what failed reached the coder
+
+
+def test_without_a_valid_candidate_the_run_says_what_refused_each(
+    climbing, with_synthesis, recorded, fake_measure, tmp_path
+):
+    turns = [f"r1c{i}{suffix}" for i in (1, 2, 3) for suffix in ("", ".repair1")]
+    client = Scripted(recorded, dict.fromkeys(turns, NEGATIVE))
+    config = with_synthesis(num_rounds=1, max_repairs=1)
+    with pytest.raises(UserError, match=r"r1c1 refused: igm; r1c2 refused: igm"):
+        run(climbing, config, client, tmp_path, fake_measure())
+
+
+def test_a_repeat_is_dropped(climbing, with_synthesis, recorded, fake_measure, tmp_path):
+    same = SUM.format("jnp.sum(agent_qs)").replace("def", "import jax.numpy as jnp\n\ndef", 1)
+    answers = {
+        "r1c1": VDN_CODE,
+        "r1c2": same.replace("agent_qs", "values"),
+        "r1c3": SUM.format("0.5 * agent_qs[0] + agent_qs[0] * 0.5 + agent_qs[1]"),
+        "r1.review": '{"ranking": [1], "reason": "", "advice": ""}',
+    }
+    client = Scripted(recorded, answers)
+    result = run(climbing, with_synthesis(num_rounds=1), client, tmp_path, fake_measure())
+    assert [item.verdict for item in result.candidates] == ["chosen", "duplicate", "duplicate"]
+    assert result.candidates[1].error == "says the same as r1c1"
+
+
+def test_a_budget_ends_the_run_with_what_it_has_and_a_larger_one_resumes_it(
+    climbing, with_synthesis, recorded, fake_measure, tmp_path
+):
+    """Round 1 takes five calls here: three answers, a repair, a review."""
+    client = Scripted(recorded, {})
+    small = run(climbing, with_synthesis(max_calls=6), client, tmp_path, fake_measure("r2c2"))
+    assert small.stopped.startswith("budget: ")
+    assert "max_calls" in small.stopped
+    assert small.chosen.round == 1
+    large = run(climbing, with_synthesis(max_calls=60), client, tmp_path, fake_measure("r2c2"))
+    assert large.stopped == "rounds"
+    assert large.chosen.name == "r2c2"
+
+
+def test_no_progress_stops_the_loop(climbing, with_synthesis, recorded, fake_measure, tmp_path):
+    config = with_synthesis(patience=1, num_rounds=9)
+    result = run(climbing, config, recorded, tmp_path, fake_measure("r1c1"))
+    assert result.stopped == "no progress in 1 rounds"
+    assert max(item.round for item in result.candidates) == 2
+
+
+def test_a_missing_answer_ends_the_run_and_says_how_to_record_it(
+    climbing, with_synthesis, recorded, fake_measure, tmp_path
+):
+    with pytest.raises(UserError, match=r"no recorded answer to this coder request.*llm\.provider"):
+        run(climbing, with_synthesis(igm="off"), recorded, tmp_path, fake_measure())
+
+
+def test_what_a_real_provider_answered_replays(climbing, config, recorded, fake_measure, tmp_path):
+    live = run(climbing, config, Scripted(recorded, {}), tmp_path / "live", fake_measure("r2c2"))
+    replay_client = RecordedClient(tmp_path / "live" / "transcripts")
+    replay = run(climbing, config, replay_client, tmp_path / "replay", fake_measure("r2c2"))
+    assert replay.artifact.sha256 == live.artifact.sha256
+    assert [item.original for item in replay.candidates] == [
+        item.original for item in live.candidates
+    ]
+
+
+def test_an_unwritable_directory_is_one_clear_error(
+    climbing, config, recorded, fake_measure, tmp_path
+):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        run(climbing, config, recorded, tmp_path / "file" / "design", fake_measure())
