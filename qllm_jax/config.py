@@ -77,7 +77,8 @@ class MixerConfig:
     """How agents' values are combined.
 
     Attributes:
-        name: `tfcaf`, `tfcaf_residual`, `qmix`, `vdn`, `iql`, `qatten`, `qplex` or `qtran`.
+        name: `tfcaf`, `tfcaf_residual`, `qmix`, `vdn`, `iql`, `qatten`, `qplex`,
+            `qtran` or `rqn`.
         artifact: Directory of a TFCAF artifact (`tfcaf` and `tfcaf_residual`); None takes the
             task's shipped one.
         scale: `num_agents` multiplies a TFCAF by N as the published code does; `none` does not;
@@ -88,6 +89,7 @@ class MixerConfig:
         qatten_heads: Qatten's attention heads.
         qplex_heads: QPLEX's heads of the advantages' weights.
         qtran_hidden_dim: Width of QTRAN's joint value and state value.
+        rqn_hidden_dim: Width of RQN's auxiliary network.
         qtran_opt_weight: Weight of QTRAN's loss at the greedy joint action.
         qtran_nopt_weight: Weight of QTRAN's loss at the joint action that was taken.
     """
@@ -101,6 +103,7 @@ class MixerConfig:
     qatten_heads: int = 4
     qplex_heads: int = 10
     qtran_hidden_dim: int = 64
+    rqn_hidden_dim: int = 64
     qtran_opt_weight: float = 1.0
     qtran_nopt_weight: float = 1.0
 
@@ -114,6 +117,7 @@ class MixerConfig:
             "qatten_heads",
             "qplex_heads",
             "qtran_hidden_dim",
+            "rqn_hidden_dim",
             "qtran_opt_weight",
             "qtran_nopt_weight",
         )

@@ -18,6 +18,7 @@ from qllm_jax.types import JointAction, Params, Window
 
 AgentApply = Callable[[Params, jax.Array, jax.Array], jax.Array]
 MixerApply = Callable[[Params, jax.Array, jax.Array, JointAction], jax.Array]
+TrajectoryTransform = Callable[[Params, jax.Array, jax.Array], jax.Array]
 
 
 @struct.dataclass
@@ -48,6 +49,7 @@ def td_loss(
     td_lambda: jax.Array,
     double_q: bool,
     extra_loss: MixerApply | None = None,
+    transform: TrajectoryTransform | None = None,
 ) -> tuple[jax.Array, LossMetrics]:
     """Mean squared TD error of mixed values.
 
@@ -68,6 +70,8 @@ def td_loss(
         double_q: Let the online network choose the bootstrap action.
         extra_loss: `(params, agent_qs [N], state [D], joint) -> []`, the online mixer's own loss
             of a transition; its mean is added.
+        transform: `(params, agent_qs [T, N], acting [T]) -> agent_qs [T, N]`, the online mixer's
+            correction of a trajectory's values; bootstrap values are never corrected.
 
     Returns:
         The loss `[]` and `LossMetrics`.
@@ -88,10 +92,13 @@ def td_loss(
         discount,
         td_lambda,
     )
+    mask = jax.vmap(acting_mask, in_axes=1, out_axes=1)(window.last)
     chosen_qs = take_actions(online_q[:-1], window.actions[:-1])
+    if transform is not None:
+        per_window = jax.vmap(transform, in_axes=(None, 1, 1), out_axes=1)
+        chosen_qs = per_window(params.mixer, chosen_qs, mask)
     joint = joint_action(online_q[:-1], window.avail_actions[:-1], window.actions[:-1])
     values = mix(params.mixer, chosen_qs, window.state[:-1], joint)
-    mask = jax.vmap(acting_mask, in_axes=1, out_axes=1)(window.last)
     weight = mask[..., None].astype(values.dtype)
     count = jnp.maximum(jnp.sum(weight) * values.shape[-1], 1.0)
     # Where nobody acts the target may be anything: it must not reach the sum, not even as 0 · NaN.

@@ -71,6 +71,8 @@ class Mixer:
             `apply` is the value that the agents' greedy actions stand for.
         extra_loss: `(params, agent_qs [N], state [D], hyper, joint) -> []`, added to the squared
             TD error of every transition; None adds nothing.
+        transform: `(params, agent_qs [T, N], acting [T] bool) -> agent_qs [T, N]`, applied to the
+            online values of a trajectory before they are mixed; None leaves them as they are.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Mixer:
     monotone: bool | None
     apply_joint: JointFunction | None = None
     extra_loss: JointFunction | None = None
+    transform: Callable[[Params, jax.Array, jax.Array], jax.Array] | None = None
 
     def regressed(
         self,

@@ -156,6 +156,7 @@ def gradient_step(
         td_lambda=hyper.td_lambda,
         double_q=program.learner.double_q,
         extra_loss=None if mixer.extra_loss is None else with_hyper(mixer.extra_loss),
+        transform=mixer.transform,
     )
     params, opt_state = apply_gradients(
         program.optimizer, learner.params, learner.opt_state, grads, lr

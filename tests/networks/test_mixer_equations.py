@@ -152,3 +152,15 @@ def test_tfcaf_residual_is_the_tfcaf_at_first_and_then_corrects_its_credits():
     credit = jax.grad(lambda qs: mixer.apply(params, qs, state, HYPER)[0])(agent_qs)
     np.testing.assert_allclose(mixer.apply(params, agent_qs, state, HYPER), [corrected], rtol=1e-6)
     np.testing.assert_allclose(credit, [1.5, 0.75], rtol=1e-6)
+
+
+def test_rqn_shifts_each_agent_by_one_number_per_trajectory():
+    mixer, params, _, _, _ = setting("rqn", (3, 2, 4), rqn_hidden_dim=5)
+    agent_qs = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    acting = np.array([True, True, False, True, True])
+    played = agent_qs[acting]
+    residual = mlp(params, np.concatenate([played.mean(axis=0), played.max(axis=0)]))
+    got = jax.jit(mixer.transform)(params, agent_qs, acting)
+    np.testing.assert_allclose(got, agent_qs + residual, rtol=1e-5, atol=1e-5)
+    nobody = jax.jit(mixer.transform)(params, agent_qs, np.zeros(5, bool))
+    np.testing.assert_allclose(nobody, agent_qs + mlp(params, np.zeros(6)), rtol=1e-5, atol=1e-5)

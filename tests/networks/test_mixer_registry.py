@@ -31,6 +31,8 @@ NUM_PARAMS = {
     "qplex": 150 + 210 + 390 + 486,
     # Q_jt on 17 inputs: 18·8 + 9·8 + 9·1; V on the state: 6·8 + 9·8 + 9·1
     "qtran": 225 + 129,
+    # 7·8 on means and maxima, 9·3
+    "rqn": 56 + 27,
     # 6·4 + 5·(3+1)
     "tfcaf_residual": 24 + 20,
 }
@@ -44,7 +46,9 @@ def weighted(agent_qs, state):
 @functools.cache
 def build(name):
     """A small mixer; one per name, so that what is compiled for it is compiled once."""
-    config = MixerConfig(name=name, embedding_dim=4, hypernet_hidden_dim=8, qtran_hidden_dim=8)
+    config = MixerConfig(
+        name=name, embedding_dim=4, hypernet_hidden_dim=8, qtran_hidden_dim=8, rqn_hidden_dim=8
+    )
     return make_mixer(config, N, D, [weighted], num_actions=A)
 
 
@@ -117,10 +121,12 @@ def test_gradients_reach_every_agent_and_every_parameter(mixer):
 
     def total(params, q_table, state):
         value = jnp.sum(regressed_at(mixer, params, q_table, state, actions))
+        agent_qs = take_actions(q_table, actions)
         if mixer.extra_loss is not None:
             joint = joint_action(q_table, jnp.ones((N, A), bool), actions)
-            agent_qs = take_actions(q_table, actions)
             value += mixer.extra_loss(params, agent_qs, state, HYPER, joint)
+        if mixer.transform is not None:
+            value += jnp.sum(mixer.transform(params, agent_qs[None], jnp.ones(1, bool)))
         return value
 
     gradient = jax.grad(total, argnums=(0, 1))
