@@ -60,6 +60,8 @@ MODULES: dict[str, str] = {
     "jax.numpy.linalg": "jax.numpy.linalg",
     "jax.scipy": "jax.scipy",
     "jax.scipy.special": "jax.scipy.special",
+    "jax.tree": "jax.tree",
+    "jax.tree_util": "jax.tree_util",
     "__future__": "__future__",
     "numpy.typing": "typing",
     "jax.typing": "typing",
@@ -87,8 +89,9 @@ def parse(source: str) -> ast.Module:
     """
     tree = _tree(source)
     _check_size(tree)
+    private = _private_names(tree)
     for node in _preorder(tree):
-        _check(node)
+        _check(node, private)
     return tree
 
 
@@ -157,7 +160,20 @@ def _preorder(tree: ast.AST) -> list[ast.AST]:
     return found
 
 
-def _check(node: ast.AST) -> None:
+def _private_names(tree: ast.Module) -> frozenset[str]:
+    """Names such as `_scale` that the source itself binds; never `__x__`."""
+    bound: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            bound.add(node.name)
+        elif isinstance(node, ast.arg):
+            bound.add(node.arg)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound.add(node.id)
+    return frozenset(name for name in bound if name[:1] == "_" and name[:2] != "__")
+
+
+def _check(node: ast.AST, private: frozenset[str]) -> None:
     line = getattr(node, "lineno", None)
     name = type(node).__name__
     if type(node) not in ALLOWED_NODES:
@@ -165,11 +181,11 @@ def _check(node: ast.AST) -> None:
         raise TranslationError(rule, f"`{_keyword(name)}` is not allowed in a TFCAF.", fix, line)
     match node:
         case ast.FunctionDef():
-            _check_definition(node)
+            _check_definition(node, private)
         case ast.arguments():
             _check_arguments(node)
         case ast.Name(id=identifier):
-            _check_name(identifier, line)
+            _check_name(identifier, line, private=private)
             if isinstance(node.ctx, ast.Load):
                 _check_builtin(identifier, line)
         case ast.Attribute(attr=identifier):
@@ -182,7 +198,7 @@ def _check(node: ast.AST) -> None:
                     line,
                 )
         case ast.arg(arg=identifier) | ast.keyword(arg=str() as identifier):
-            _check_name(identifier, line)
+            _check_name(identifier, line, private=private)
         case ast.keyword(arg=None):
             raise _stars(line)
         case ast.Starred(ctx=ast.Store()):
@@ -226,8 +242,11 @@ def is_main_guard(node: ast.AST) -> bool:
             return False
 
 
-def _check_name(name: str, line: int | None, what: str = "name") -> None:
-    if name.startswith("_") and name not in ("_", "__name__") and not _is_ours(name):
+def _check_name(
+    name: str, line: int | None, what: str = "name", private: frozenset[str] = frozenset()
+) -> None:
+    known = name in ("_", "__name__") or name in private or _is_ours(name)
+    if name.startswith("_") and not known:
         raise TranslationError(
             "underscore",
             f"The {what} `{name}` begins with an underscore; such names reach Python's internals.",
@@ -258,8 +277,8 @@ def _check_builtin(name: str, line: int | None) -> None:
         )
 
 
-def _check_definition(node: ast.FunctionDef) -> None:
-    _check_name(node.name, node.lineno)
+def _check_definition(node: ast.FunctionDef, private: frozenset[str]) -> None:
+    _check_name(node.name, node.lineno, private=private)
     for decorator in node.decorator_list:
         text = ast.unparse(decorator)
         if text.removesuffix("()") not in (

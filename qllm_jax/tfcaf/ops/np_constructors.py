@@ -38,7 +38,7 @@ _KINDS: dict[str, Kind] = {
 for _module in ("np", "jnp"):
     for _name, _value in (("pi", math.pi), ("e", math.e), ("inf", math.inf), ("nan", math.nan)):
         constant(f"{_module}.{_name}", _value)
-    constant(f"{_module}.newaxis", None)
+    constant(f"{_module}.newaxis", static(None))
     constant(f"{_module}.euler_gamma", 0.5772156649015329)
     for _name in ("ndarray", "generic", "number", "dtype", "typing"):
         dropped(f"{_module}.{_name}", f"the type {_name}")
@@ -262,33 +262,7 @@ def machine_limits(ctx: OpCall, kind: Value) -> Value:
     return Sequence(items, "tuple", c.display([item.code for item in items], True), names)
 
 
-@both("@shape", "x")
-def shape(ctx: OpCall, x: Value) -> Value:
-    """`x.shape`: sizes as Python numbers, the batch size as a symbol."""
-    x = ctx.array(x)
-    return shape_of(x, ctx)
-
-
-def shape_of(x: Array, ctx: OpCall) -> Sequence:
-    """The shape as a tuple whose items are spelled `x.shape[i]` where they are the batch."""
-    code = c.attribute(x.code, "shape")
-    items: list[Value] = [
-        Static(dim, c.subscript(code, str(axis))) for axis, dim in enumerate(x.shape)
-    ]
-    return Sequence(items, "tuple", code)
-
-
-@both("@dtype", "x")
-def dtype_of(ctx: OpCall, x: Value) -> Value:
-    """The dtype of an array."""
-    from qllm_jax.tfcaf.values import DType
-
-    x = ctx.array(x)
-    return DType(x.dtype, c.Code(JNP_DTYPE[x.dtype]))
-
-
-@op("jnp", "@device @sharding", "x")
-@op("numpy", "@flags", "x")
+@op("numpy", "@flags @device", "x")
 def meaningless(ctx: OpCall, x: Value) -> Value:
     """Where an array lives means nothing here."""
     from qllm_jax.tfcaf.values import Dropped

@@ -31,7 +31,7 @@ def take(ctx: OpCall, x: Value, indices: Value, axis: Value, mode: Value) -> Val
         ):
             raise ctx.mixes_batch("pairs every sample with every other")
         shape = (*x.shape[:place], *index.shape, *x.shape[place + 1 :])
-    _check_indices(ctx, index, size)
+    check_indices(ctx, index, size)
     options: dict[str, Any] = {} if ctx.is_none(axis) else {"axis": axis.code}
     if not ctx.is_none(mode):
         if ctx.string(mode) not in ("clip", "wrap", "fill"):
@@ -40,7 +40,7 @@ def take(ctx: OpCall, x: Value, indices: Value, axis: Value, mode: Value) -> Val
     return ctx.result(shape, x.dtype, ctx.emit(x, "take", index.code, **options), x)
 
 
-def _check_indices(ctx: OpCall, index: Array, size: int) -> None:
+def check_indices(ctx: OpCall, index: Array, size: int) -> None:
     """Refuse static indices that are out of range."""
     pending = [index.const] if index.const is not None else []
     while pending:

@@ -26,6 +26,8 @@ _FIRST = static(0)
 
 def _items(ctx: OpCall, arrays: Value) -> list[Array]:
     """The arrays of a list; a single array counts as the list of its rows."""
+    if isinstance(arrays, Sequence) and arrays.of_batch:
+        return [ctx.array(item) for item in arrays.items]
     if isinstance(arrays, Sequence):
         return [ctx.array(item) for item in ctx.items(arrays)]
     raise ctx.refuse("type", "it takes a list of arrays.", "Pass a list.")
@@ -53,6 +55,8 @@ def concatenate(ctx: OpCall, arrays: Value, dtype: Value, axis: Value = _FIRST) 
         )
         name, shown = name.replace("row_stack", "vstack"), {}
     shape = joined_shape(ctx, shapes, along)
+    if isinstance(arrays, Sequence) and arrays.of_batch:
+        shape = one_per_sample(ctx, shape, along)
     kind = ctx.promote(*items)
     return ctx.result(shape, kind, c.call(f"jnp.{name}", [arrays.code], shown), *items)
 
@@ -93,6 +97,14 @@ def joined_shape(ctx: OpCall, shapes: list[Shape], along: int) -> Shape:
     return (*first[:along], total, *first[along + 1 :])
 
 
+def one_per_sample(ctx: OpCall, shape: Shape, along: int) -> Shape:
+    """The shape of joined items of which there is one for each sample of the batch."""
+    rest = (*shape[:along], *shape[along + 1 :])
+    if shape[along] != 1 or any(isinstance(dim, Batch) for dim in rest):
+        raise ctx.mixes_batch("joins more than one row per sample")
+    return (*shape[:along], Batch(), *shape[along + 1 :])
+
+
 @both("stack", "arrays|a, axis=0, out!=None, *, dtype=None")
 def stack(ctx: OpCall, arrays: Value, axis: Value, dtype: Value) -> Value:
     """Arrays of one shape along a new axis."""
@@ -105,6 +117,8 @@ def stack(ctx: OpCall, arrays: Value, axis: Value, dtype: Value) -> Value:
             raise ctx.refuse("shape", f"shapes {shown} do not stack.", "Make the shapes equal.")
     place = ctx.axis(items[0], axis, extra=1)
     shape = (*items[0].shape[:place], len(items), *items[0].shape[place:])
+    if isinstance(arrays, Sequence) and arrays.of_batch:
+        shape = one_per_sample(ctx, shape, place)
     shown_axis = {} if ctx.int(axis) == 0 else {"axis": axis.code}
     code = c.call("jnp.stack", [arrays.code], shown_axis)
     return ctx.result(shape, ctx.promote(*items), code, *items)

@@ -6,11 +6,12 @@ import math
 from typing import Any
 
 from qllm_jax.tfcaf import code as c
+from qllm_jax.tfcaf.ops import operators
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.ops.np_reductions import reduced_shape
 from qllm_jax.tfcaf.ops.numpy_like import both, has_batch, inferred, last_name, numbers
 from qllm_jax.tfcaf.ops.registry import op
-from qllm_jax.tfcaf.values import Array, Sequence, Static, Value, same_dim
+from qllm_jax.tfcaf.values import Array, Batch, Static, Value, same_dim
 
 
 def _pair(ctx: OpCall, x: Value, y: Value) -> tuple[Array, Array]:
@@ -174,7 +175,59 @@ def interp(ctx: OpCall, x: Value, xp: Value, fp: Value) -> Value:
 
 @both("polyval", "p, x")
 def polyval(ctx: OpCall, p: Value, x: Value) -> Value:
-    """A polynomial with static coefficients, the highest power first."""
-    levels, x = numbers(ctx, p, "p"), ctx.array(x)
-    coefficients = c.call("jnp.array", [list(levels)]) if isinstance(p, Sequence) else p.code
-    return ctx.result(x.shape, "float", c.call("jnp.polyval", [coefficients, x]), x)
+    """A polynomial, the coefficient of the highest power first."""
+    p, x = ctx.array(p), ctx.array(x)
+    ctx.refuse_mixing(p, range(p.ndim))
+    if p.ndim != 1:
+        raise ctx.refuse("shape", "the coefficients are no vector.", "Pass a list of numbers.")
+    return ctx.result(x.shape, "float", c.call("jnp.polyval", [p, x]), x, p)
+
+
+@both("matmul", "x|x1|a, y|x2|b, out!=None, *, precision=None")
+@both("linalg.matmul", "x, y")
+def matmul(ctx: OpCall, x: Value, y: Value, precision: Value | None = None) -> Value:
+    """The matrix product `x @ y`."""
+    given = c.call("jnp.matmul", [ctx.array(x), ctx.array(y)])
+    return operators.matmul(ctx, x, y, given)
+
+
+@both("linalg.vecdot vecdot", "x, y, *, axis=-1")
+def vecdot(ctx: OpCall, x: Value, y: Value, axis: Value) -> Value:
+    """Row-wise dot products over the last axis."""
+    x, y = ctx.array(x), ctx.array(y)
+    shape = ctx.broadcast(x, y)
+    if ctx.int(axis) != -1 or not shape:
+        raise ctx.refuse("axis", "only the last axis is supported.", "Use `(x * y).sum(axis)`.")
+    ctx.refuse_mixing(x, [x.ndim - 1])
+    return ctx.result(shape[:-1], ctx.promote(x, y), c.call("jnp.vecdot", [x, y]), x, y)
+
+
+@both(
+    "einsum",
+    "equation|subscripts, *operands, out=None, optimize=None, precision=None, "
+    "dtype=None, order=None, casting=None",
+)
+def einsum(ctx: OpCall, equation: Value, operands: list[Value], **options: Value) -> Value:
+    """Einstein summation; the batch axis is never summed over."""
+    arrays = [ctx.array(item) for item in operands]
+    text = ctx.string(equation, "subscripts").replace(" ", "")
+    inputs, arrow, output = text.partition("->")
+    terms = inputs.split(",")
+    if len(terms) != len(arrays):
+        raise ctx.refuse("argument", f"{text!r} is not for {len(arrays)} arrays.", "Count them.")
+    if not arrow:
+        letters = inputs.replace(",", "").replace(".", "")
+        output = "".join(sorted(x for x in set(letters) if letters.count(x) == 1))
+        output = ("..." if "." in inputs else "") + output
+    for term, array in zip(terms, arrays, strict=True):
+        head, _, tail = term.partition("...")
+        places = list(enumerate(head)) + [(i - len(tail), x) for i, x in enumerate(tail)]
+        for position, letter in places:
+            if -array.ndim <= position < array.ndim and letter not in output:
+                ctx.refuse_mixing(array, [position % array.ndim])
+    made = inferred(ctx, "jax.numpy.einsum", arrays, before=(text,))
+    assert isinstance(made, Array)
+    if sum(isinstance(dim, Batch) for dim in made.shape) > 1:
+        raise ctx.mixes_batch("pairs each sample with every other")
+    made.code = c.call("jnp.einsum", [equation.code, *[item.code for item in operands]])
+    return made

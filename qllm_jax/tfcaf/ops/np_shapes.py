@@ -75,7 +75,9 @@ def _before_batch(shape: Shape) -> int:
     return 1
 
 
-def _reshape_view(ctx: OpCall, x: Array, shape: Shape, code: Code, spelled: Any) -> Array:
+def reshape_view(ctx: OpCall, x: Array, shape: Shape, code: Code, spelled: Any = None) -> Array:
+    """A reshaped array as a view; `spelled` is the shape as it is written."""
+    spelled = _spell_shape(shape) if spelled is None else spelled
     old = _spell_shape(x.shape)
     return ctx.view(
         x,
@@ -100,7 +102,7 @@ def reshape(ctx: OpCall, x: Value, shape: Value, copy: Value) -> Value:
     """The same numbers in another shape."""
     x = ctx.array(x)
     sizes = reshaped(ctx, x, ctx.items(shape))
-    return _reshape_view(ctx, x, sizes, c.call("jnp.reshape", [x, shape.code]), shape.code)
+    return reshape_view(ctx, x, sizes, c.call("jnp.reshape", [x, shape.code]), shape.code)
 
 
 @both(".reshape", "x, *shape, order!='C', copy=None")
@@ -112,7 +114,7 @@ def reshape_method(ctx: OpCall, x: Value, shape: list[Value], copy: Value) -> Va
     sizes = reshaped(ctx, x, dims)
     spelled = c.display([d.code for d in dims], True) if whole is None else whole.code
     given = [d.code for d in shape] if whole is None else [whole.code]
-    return _reshape_view(ctx, x, sizes, c.method(ctx.atom(x), "reshape", given, {}), spelled)
+    return reshape_view(ctx, x, sizes, c.method(ctx.atom(x), "reshape", given, {}), spelled)
 
 
 @both("ravel .ravel .flatten", "x|a, order!='C'")
@@ -124,10 +126,10 @@ def ravel(ctx: OpCall, x: Value, order: Value | None = None) -> Value:
     code = ctx.emit(x, "ravel")
     if last_name(ctx) == "flatten":
         return ctx.result(sizes, x.dtype, code, x)
-    return _reshape_view(ctx, x, sizes, code, c.literal((-1,)))
+    return reshape_view(ctx, x, sizes, code, c.literal((-1,)))
 
 
-def _moved(ctx: OpCall, x: Array, order: tuple[int, ...], code: Code) -> Array:
+def moved(ctx: OpCall, x: Array, order: tuple[int, ...], code: Code) -> Array:
     """`x` with its axes in another order, as a view."""
     back = tuple(order.index(a) for a in range(x.ndim))
     return ctx.view(
@@ -154,14 +156,14 @@ def transpose(ctx: OpCall, x: Value, axes: list[Value]) -> Value:
     if sorted(order) != list(range(x.ndim)):
         raise ctx.refuse("axis", f"{order} does not name every axis once.", "Name every axis once.")
     shown = [order] if given else []
-    return _moved(ctx, x, order, ctx.emit(x, "transpose", *shown))
+    return moved(ctx, x, order, ctx.emit(x, "transpose", *shown))
 
 
 @both("@T", "x")
 def reversed_axes(ctx: OpCall, x: Value) -> Value:
     """`x.T`: the axes reversed."""
     x = ctx.array(x)
-    return _moved(ctx, x, tuple(reversed(range(x.ndim))), c.attribute(x.code, "T"))
+    return moved(ctx, x, tuple(reversed(range(x.ndim))), c.attribute(x.code, "T"))
 
 
 @both("@mT", "x")
@@ -172,7 +174,7 @@ def matrix_transpose(ctx: OpCall, x: Value) -> Value:
     if x.ndim < 2:
         raise ctx.refuse("axis", "it needs two axes.", "Add an axis first.")
     order = (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2)
-    return _moved(ctx, x, order, c.attribute(x.code, "mT"))
+    return moved(ctx, x, order, c.attribute(x.code, "mT"))
 
 
 @both("swapaxes .swapaxes", "x|a, axis1, axis2")
@@ -182,7 +184,7 @@ def swapaxes(ctx: OpCall, x: Value, axis1: Value, axis2: Value) -> Value:
     first, second = ctx.axis(x, axis1), ctx.axis(x, axis2)
     order = list(range(x.ndim))
     order[first], order[second] = order[second], order[first]
-    return _moved(ctx, x, tuple(order), ctx.emit(x, "swapaxes", axis1.code, axis2.code))
+    return moved(ctx, x, tuple(order), ctx.emit(x, "swapaxes", axis1.code, axis2.code))
 
 
 @both("moveaxis rollaxis", "x|a, source|axis, destination|start")
@@ -199,7 +201,7 @@ def moveaxis(ctx: OpCall, x: Value, source: Value, destination: Value) -> Value:
     for target, origin in sorted(zip(targets, sources, strict=True)):
         order.insert(target, origin)
     code = c.call("jnp.moveaxis", [x, source.code, destination.code])
-    return _moved(ctx, x, tuple(order), code)
+    return moved(ctx, x, tuple(order), code)
 
 
 @both("expand_dims", "x|a, axis")
@@ -319,7 +321,7 @@ def split(ctx: OpCall, x: Value, sections: Value, axis: Value | None = None) -> 
     size = ctx.fixed_size(x, along)
     if name == "unstack":
         sections = static(size)
-    bounds = _split_bounds(ctx, size, sections, name)
+    bounds = split_bounds(ctx, size, sections, name)
     parts = []
     for start, stop in bounds:
         index = ", ".join([":"] * along + [f"{start}:{stop}" if name != "unstack" else str(start)])
@@ -340,7 +342,7 @@ def split(ctx: OpCall, x: Value, sections: Value, axis: Value | None = None) -> 
     return Sequence(list(parts), "list", c.display([part.code for part in parts], False))
 
 
-def _split_bounds(ctx: OpCall, size: int, sections: Value, name: str) -> list[tuple[int, int]]:
+def split_bounds(ctx: OpCall, size: int, sections: Value, name: str) -> list[tuple[int, int]]:
     """Where each part starts and stops."""
     if isinstance(sections, Sequence):
         cuts = [ctx.int(item) for item in ctx.items(sections)]
@@ -381,12 +383,13 @@ def flip(ctx: OpCall, x: Value, axis: Value | None = None) -> Value:
     return ctx.view(x, x.shape, turned(x.code), View(turned, lambda base, new: turned(new)))
 
 
-@both("rot90", "x|m, k=1, axes=(0, 1)")
+@both("rot90", "x|m, k=1, axes=None")
 def rot90(ctx: OpCall, x: Value, k: Value, axes: Value) -> Value:
     """A quarter turn in a plane."""
     x = ctx.array(x)
-    ctx.refuse_mixing(x, ctx.axes(x, axes))
-    options = {"k": ctx.int(k), "axes": ctx.axes(x, axes)}
+    plane = (0, 1) if ctx.is_none(axes) else ctx.axes(x, axes)
+    ctx.refuse_mixing(x, plane)
+    options = {"k": ctx.int(k), "axes": plane}
     return inferred(ctx, "jax.numpy.rot90", [x], options=options)
 
 
