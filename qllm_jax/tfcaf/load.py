@@ -9,12 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 _IMPORTS = ("import jax", "import jax.numpy as jnp")
-_BUILTINS = frozenset(
-    (
-        "range len zip enumerate list tuple dict sum min max abs float int bool sorted reversed "
-        "any all round pow slice"
-    ).split()
-)
+_BUILTINS = (
+    "range", "len", "zip", "enumerate", "list", "tuple", "dict", "sum", "min", "max", "abs",
+    "float", "int", "bool", "sorted", "reversed", "any", "all", "round", "pow", "slice",
+)  # fmt: skip
 
 
 def compile_source(source: str) -> Callable[..., Any]:
