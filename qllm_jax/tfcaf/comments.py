@@ -3,6 +3,7 @@
 Imports nothing of ours. Made by `translate`; read by the interpreter as it reaches statements.
 """
 
+import ast
 import dataclasses
 import io
 import re
@@ -22,6 +23,17 @@ class Comments:
     own: dict[int, str]
     trailing: dict[int, str]
     blank: frozenset[int]
+
+    def within(self, node: ast.stmt) -> list[str]:
+        """Comments on the lines of a statement; for one with a block, of its first line."""
+        has_block = hasattr(node, "body")
+        end = node.lineno if has_block else node.end_lineno or node.lineno
+        found = []
+        for line in range(node.lineno, end + 1):
+            for table in (self.trailing, self.own):
+                if line in table:
+                    found.append(table[line])
+        return found
 
     def before(self, line: int) -> list[str | None]:
         """Own-line comments directly above a statement; None stands for a blank line."""

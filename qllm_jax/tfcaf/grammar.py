@@ -68,9 +68,45 @@ MODULES: dict[str, str] = {
     "typing_extensions": "typing",
 }
 ALLOWED_BUILTINS = frozenset(
-    "len range zip enumerate sum min max abs int float bool round list tuple dict sorted reversed "
-    "any all isinstance pow map divmod print ValueError AssertionError RuntimeError TypeError "
-    "Exception NotImplementedError str object set type callable hasattr slice".split()
+    [
+        "len",
+        "range",
+        "zip",
+        "enumerate",
+        "sum",
+        "min",
+        "max",
+        "abs",
+        "int",
+        "float",
+        "bool",
+        "round",
+        "list",
+        "tuple",
+        "dict",
+        "sorted",
+        "reversed",
+        "any",
+        "all",
+        "isinstance",
+        "pow",
+        "map",
+        "divmod",
+        "print",
+        "ValueError",
+        "AssertionError",
+        "RuntimeError",
+        "TypeError",
+        "Exception",
+        "NotImplementedError",
+        "str",
+        "object",
+        "set",
+        "type",
+        "callable",
+        "hasattr",
+        "slice",
+    ]
 )
 _KNOWN_BUILTINS = frozenset(dir(builtins))
 

@@ -100,6 +100,9 @@ class Array(Value):
         const: Its entries as nested tuples, where they are known and few.
         row_any: It is an `any` or `all` over the batch: only an `if` may look at it.
         weak: It came from a Python number by way of the data (`float(x)`, `x.item()`).
+        wide: Its first axis is the rows of a mask of several axes, and the emitted array has all
+            of these axes.
+        is_rows: It counts the samples of the batch: `arange(B)`, maybe with axes of size 1.
     """
 
     shape: Shape
@@ -111,6 +114,8 @@ class Array(Value):
     const: Any = None
     row_any: bool = False
     weak: bool = False
+    wide: bool = False
+    is_rows: bool = False
 
     @property
     def ndim(self) -> int:
@@ -203,6 +208,23 @@ class Method(Value):
     """A method of a value, not yet called."""
 
     receiver: Value
+    name: str
+    code: Code
+
+
+@dataclasses.dataclass(slots=True)
+class AtIndex(Value):
+    """`x.at[index]`, before one of its updates is called."""
+
+    array: Array
+    index: Any
+    code: Code
+
+
+@dataclasses.dataclass(slots=True)
+class Stale(Value):
+    """An array that a helper changed in place, so that its variable no longer says what it is."""
+
     name: str
     code: Code
 

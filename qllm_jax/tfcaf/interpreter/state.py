@@ -19,7 +19,7 @@ from qllm_jax.tfcaf import limits
 from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.comments import Comments
 from qllm_jax.tfcaf.contract import TranslationError
-from qllm_jax.tfcaf.emit import Body, Define, Line
+from qllm_jax.tfcaf.emit import Body, Branch, Define, Line, Loop, Note
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.values import (
     Array,
@@ -41,8 +41,40 @@ from qllm_jax.tfcaf.values import (
 _GREEK = dict(
     zip(
         "αβγδεζηθικλμνξοπρστυφχψωΔΣΩΦΨΛΘΠ",
-        "alpha beta gamma delta epsilon zeta eta theta iota kappa lam mu nu xi omicron pi rho "
-        "sigma tau upsilon phi chi psi omega Delta Sigma Omega Phi Psi Lam Theta Pi".split(),
+        [
+            "alpha",
+            "beta",
+            "gamma",
+            "delta",
+            "epsilon",
+            "zeta",
+            "eta",
+            "theta",
+            "iota",
+            "kappa",
+            "lam",
+            "mu",
+            "nu",
+            "xi",
+            "omicron",
+            "pi",
+            "rho",
+            "sigma",
+            "tau",
+            "upsilon",
+            "phi",
+            "chi",
+            "psi",
+            "omega",
+            "Delta",
+            "Sigma",
+            "Omega",
+            "Phi",
+            "Psi",
+            "Lam",
+            "Theta",
+            "Pi",
+        ],
         strict=True,
     )
 )
@@ -59,6 +91,9 @@ class Scope:
         kind: "module", "function", "comprehension" or "branch" (an overlay: assignments inside
             an `if` on data, which are merged after it).
         suffix: Added to the emitted names of a branch.
+        gate: For a branch that must gate what it reads: where to emit that, and the condition.
+        read_only: Names that a branch holds only in their gated form.
+        one_sided: Names that only one side of an `if` on data defined.
     """
 
     parent: Scope | None
@@ -66,6 +101,9 @@ class Scope:
     suffix: str = ""
     values: dict[str, Value] = dataclasses.field(default_factory=dict)
     spelled: dict[str, str] = dataclasses.field(default_factory=dict)
+    gate: tuple[Body, Code] | None = None
+    read_only: set[str] = dataclasses.field(default_factory=set)
+    one_sided: dict[str, Value] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(slots=True)
@@ -130,9 +168,15 @@ class Run:
         out: Where statements are emitted now.
         helpers: Names of prelude helpers in use.
         functions: Where each function of the source is emitted.
+        frames: Calls of functions of the source, the innermost last.
         notes: What a reader should know.
         no_grad: Inside `torch.no_grad()`.
-        branch_depth: How many conditions on data enclose this point.
+        single_row: The batch is known to have one row, as in our own output.
+        module_nodes: Module-level definitions, by name.
+        loading: Lines of module-level definitions that are being interpreted.
+        top: What module-level definitions emitted, by line.
+        ours: Prelude helpers that the source itself defines.
+        masks: The rows that masks select, by mask.
     """
 
     dialect: str
@@ -146,10 +190,14 @@ class Run:
     frames: list[Frame] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
     no_grad: bool = False
+    single_row: bool = False
     line: int | None = None
     lines_emitted: int = 0
     module_nodes: dict[str, ast.stmt] = dataclasses.field(default_factory=dict)
-    prelude: frozenset[str] = frozenset()
+    loading: set[int] = dataclasses.field(default_factory=set)
+    top: dict[int, Body] = dataclasses.field(default_factory=dict)
+    ours: set[str] = dataclasses.field(default_factory=set)
+    masks: dict[Any, Any] = dataclasses.field(default_factory=dict)
 
     # -- walking the tree -----------------------------------------------------------------------
 
@@ -162,16 +210,32 @@ class Run:
         return value
 
     def execute(self, body: list[ast.stmt]) -> Leave | None:
-        """Run a block until something leaves it."""
+        """Run a block until something leaves it, with the comments that stand in it."""
         for node in body:
-            self.line = node.lineno
-            self.budget.step(self.line)
-            leave = STATEMENTS[type(node)](self, node)
+            self.out += [Note(text) for text in self.comments.before(node.lineno)]
+            leave = self.execute_one(node)
             if leave is not None:
                 return leave
         return None
 
-    def refuse(self, rule: str, message: str, fix: str, line: int | None = None) -> TranslationError:
+    def execute_one(self, node: ast.stmt) -> Leave | None:
+        """Run one statement, with the comments on its lines."""
+        self.line = node.lineno
+        self.budget.step(self.line)
+        start = len(self.out)
+        leave = STATEMENTS[type(node)](self, node)
+        remarks = self.comments.within(node)
+        if remarks:
+            first = self.out[start] if len(self.out) > start else None
+            if len(remarks) == 1 and isinstance(first, Line | Loop | Branch) and not first.comment:
+                first.comment = remarks[0]
+            else:
+                self.out[start:start] = [Note(remark) for remark in remarks]
+        return leave
+
+    def refuse(
+        self, rule: str, message: str, fix: str, line: int | None = None
+    ) -> TranslationError:
         """A refusal at the current line; the caller raises it."""
         return TranslationError(rule, message, fix, line or self.line)
 
@@ -258,8 +322,6 @@ class Run:
         """Bind a name and emit the assignment, where the value exists in the emitted source."""
         if name == "_":
             return
-        if isinstance(value, Array) and value.row_any:
-            value.cell = value.cell  # a condition may be named; it still answers only to `if`
         if not emittable(value):
             self.bind(name, value)
             return
@@ -279,6 +341,8 @@ class Run:
 
     def bind(self, name: str, value: Value) -> None:
         """Bind a name in the current scope; nothing is emitted."""
+        self.scope.read_only.discard(name)
+        self.scope.one_sided.pop(name, None)
         self.scope.values[name] = value
 
     def every_scope(self) -> Iterator[Scope]:
@@ -299,7 +363,7 @@ class Run:
 
     def stack_display(self, value: Sequence, ctx: OpCall) -> Array:
         """A list or tuple of numbers and arrays as an array, as NumPy and jnp read it."""
-        from qllm_jax.tfcaf.ops.constructors import array_of
+        from qllm_jax.tfcaf.ops.common import array_of
 
         return array_of(ctx, value)
 

@@ -7,7 +7,8 @@ to every handler as `ctx`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence as AnySequence
+from collections.abc import Iterable
+from collections.abc import Sequence as AnySequence
 from typing import Any
 
 from qllm_jax.tfcaf import code as c
@@ -17,7 +18,6 @@ from qllm_jax.tfcaf.contract import TranslationError
 from qllm_jax.tfcaf.values import (
     Array,
     Batch,
-    Cell,
     Dim,
     DType,
     Kind,
@@ -77,9 +77,9 @@ class OpCall:
             TranslationError: Rule "type".
         """
         if isinstance(value, Array):
-            if value.row_any:
+            if value.row_any and not self.run.single_row:
                 raise self.mixes_batch("looks at a result that is already over the whole batch")
-            return value
+            return value if not value.wide or self.is_elementwise else self._flat(value)
         if isinstance(value, Static) and isinstance(value.value, bool | int | float):
             return Array((), kind_of(value.value), value.code, const=value.value)
         if isinstance(value, Static) and isinstance(value.value, Batch):
@@ -89,6 +89,17 @@ class OpCall:
         raise self.refuse(
             "type", f"expected an array, received {describe(value)}.", "Pass an array."
         )
+
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether the operation treats every element alike, in arrays of any layout."""
+        return self.name.rsplit(".", 1)[-1] in _ELEMENTWISE
+
+    def _flat(self, x: Array) -> Array:
+        """Rows of a mask of several axes along one axis, as their shape says."""
+        rest = ", ".join(str(dim) for dim in x.shape[1:])
+        code = c.method(x.code, "reshape", [Code(f"-1, {rest}" if rest else "-1")], {})
+        return dataclasses.replace(x, code=code, wide=False)
 
     def is_static(self, value: Value) -> bool:
         """Whether an argument is a Python value known at translation."""
@@ -229,7 +240,9 @@ class OpCall:
         self.run.budget.text(len(code.text), self.line)
         if grad is None:
             grad = any(isinstance(s, Array) and s.grad for s in sources)
-        return Array(shape, dtype, code, grad and dtype == "float")
+        made = Array(shape, dtype, code, grad and dtype == "float")
+        made.wide = any(isinstance(s, Array) and s.wide for s in sources)
+        return made
 
     def view(self, x: Array, shape: AnySequence[Dim], code: Code, view: View) -> Array:
         """An array that shares the memory of `x` (in torch and NumPy)."""
@@ -324,9 +337,145 @@ _DTYPE_NAMES: dict[Any, Kind] = {
     **dict.fromkeys(("int32", "int64", "int", "long"), "int"),  # type: ignore[dict-item]
     "bool": "bool",
 }
+_ELEMENTWISE = frozenset(
+    [
+        "+",
+        "-",
+        "*",
+        "/",
+        "//",
+        "%",
+        "**",
+        "<",
+        "<=",
+        ">",
+        ">=",
+        "==",
+        "!=",
+        "&",
+        "|",
+        "^",
+        "~",
+        "[]=",
+        "in",
+        "place",
+        "add",
+        "sub",
+        "subtract",
+        "mul",
+        "multiply",
+        "div",
+        "divide",
+        "true_divide",
+        "floor_divide",
+        "pow",
+        "power",
+        "remainder",
+        "fmod",
+        "neg",
+        "negative",
+        "abs",
+        "absolute",
+        "exp",
+        "exp2",
+        "expm1",
+        "log",
+        "log1p",
+        "log2",
+        "log10",
+        "sqrt",
+        "rsqrt",
+        "square",
+        "sin",
+        "cos",
+        "tan",
+        "tanh",
+        "sinh",
+        "cosh",
+        "sigmoid",
+        "erf",
+        "reciprocal",
+        "sign",
+        "floor",
+        "ceil",
+        "round",
+        "trunc",
+        "clamp",
+        "clamp_min",
+        "clamp_max",
+        "clip",
+        "relu",
+        "leaky_relu",
+        "elu",
+        "gelu",
+        "silu",
+        "softplus",
+        "softsign",
+        "where",
+        "maximum",
+        "minimum",
+        "eq",
+        "ne",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "logical_and",
+        "logical_or",
+        "logical_not",
+        "isnan",
+        "isfinite",
+        "isinf",
+        "float",
+        "double",
+        "long",
+        "int",
+        "bool",
+        "to",
+        "astype",
+        "type_as",
+        "detach",
+        "clone",
+        "copy",
+        "stop_gradient",
+        "masked_fill",
+        "nan_to_num",
+        "lerp",
+        "float32",
+        "int32",
+    ]
+)
 _JNP_METHODS = frozenset(
-    "sum mean prod max min any all std var argmax argmin argsort cumsum cumprod clip dot repeat "
-    "round flatten ravel reshape squeeze swapaxes transpose take diagonal astype sort".split()
+    [
+        "sum",
+        "mean",
+        "prod",
+        "max",
+        "min",
+        "any",
+        "all",
+        "std",
+        "var",
+        "argmax",
+        "argmin",
+        "argsort",
+        "cumsum",
+        "cumprod",
+        "clip",
+        "dot",
+        "repeat",
+        "round",
+        "flatten",
+        "ravel",
+        "reshape",
+        "squeeze",
+        "swapaxes",
+        "transpose",
+        "take",
+        "diagonal",
+        "astype",
+        "sort",
+    ]
 )
 
 

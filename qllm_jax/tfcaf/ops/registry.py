@@ -46,7 +46,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from qllm_jax.tfcaf.contract import TranslationError
-from qllm_jax.tfcaf.values import DType, Dropped, Kind, Static, Value, static
+from qllm_jax.tfcaf.values import Dropped, DType, Kind, Static, Value, static
 
 Handler = Callable[..., Value]
 H = TypeVar("H", bound=Handler)
@@ -175,8 +175,10 @@ def unknown(dialect: str, name: str, line: int | None) -> TranslationError:
             pool.setdefault(known.rsplit(".", 1)[-1].lstrip("@"), known)
     near = _NEAREST.get(last) or next(iter(difflib.get_close_matches(last, pool, 1, 0.5)), None)
     shown = name.lstrip("@") if name[0] == "@" else name
-    fix = f"The nearest known one is `{_short(pool[near])}`." if near and near in pool else (
-        "Write it with sums, products, `where`, `softmax`, `exp`, indexing and comparisons."
+    fix = (
+        f"The nearest known one is `{_short(pool[near])}`."
+        if near and near in pool
+        else ("Write it with sums, products, `where`, `softmax`, `exp`, indexing and comparisons.")
     )
     what = f"`{_short(shown)}` is not an operation we know."
     return TranslationError("unknown-operation", what, fix, line)
@@ -255,9 +257,7 @@ def bind(
     return bound
 
 
-def _complete(
-    operation: Op, parameter: Parameter, bound: dict[str, Any], line: int | None
-) -> None:
+def _complete(operation: Op, parameter: Parameter, bound: dict[str, Any], line: int | None) -> None:
     """Fill in a parameter's default, and hold those to it that must stay at it."""
     key = parameter.names[0]
     if key not in bound:
@@ -276,7 +276,9 @@ def _complete(
 
 def _argument(operation: Op, what: str, line: int | None) -> TranslationError:
     accepted = ", ".join(
-        ("*" if p.variadic else "") + p.names[-1] for p in operation.parameters if not p.only_default
+        ("*" if p.variadic else "") + p.names[-1]
+        for p in operation.parameters
+        if not p.only_default
     )
     return TranslationError(
         "argument",

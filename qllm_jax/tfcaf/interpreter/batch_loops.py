@@ -1,0 +1,120 @@
+"""Loops over the samples of a batch, `for b in range(batch_size)`: one pass stands for all.
+
+A pass may read its own rows (`x[b]`), write its own row (`out[b] = …`) and append one item to a
+list. What it assigns otherwise is neither carried to the next pass nor read after the loop, so no
+sample sees another.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+
+from qllm_jax.tfcaf import code as c
+from qllm_jax.tfcaf.code import Code
+from qllm_jax.tfcaf.emit import Loop
+from qllm_jax.tfcaf.interpreter.state import Leave, Run, Scope, named
+from qllm_jax.tfcaf.values import Array, Batch, Mapping, Sequence, Stale, Value
+
+
+def rows_of(run: Run, array: Array) -> Sequence:
+    """The samples of a batched array, as what a loop goes over."""
+    if array.shape[0] != Batch():
+        raise run.context("for").mixes_batch("goes over merged batch rows")
+    row = run.context("for").result(
+        array.shape[1:], array.dtype, c.subscript(array.code, "0"), array
+    )
+    return Sequence([row], "array", array.code, of_batch=True)
+
+
+def execute(run: Run, node: ast.For, sequence: Sequence) -> Leave | None:
+    """A loop over the batch."""
+    from qllm_jax.tfcaf.interpreter import loops
+
+    assigned = _assigned(node.body)
+    for name in assigned:
+        found = run.find(name)
+        if found is not None and found[0].kind != "module":
+            run.bind(name, Stale(name, Code(f"{name} of another sample")))
+    sizes = _sizes(run)
+    header = f"for {loops._target_text(run, node.target)} in {sequence.code.text}"
+    with run.capture() as body:
+        loops.bind_target(run, node.target, sequence.items[0])
+        leave = run.execute(node.body)
+    if leave is not None and leave.how != "continue":
+        raise run.refuse(
+            "mixes-batch", "A loop over the batch is left early.", "Compute every sample."
+        )
+    run.out.append(Loop(header, body))
+    for name in [*assigned, *_names(node.target)]:
+        run.bind(name, Stale(name, Code(f"{name} of one sample")))
+    _mark_grown(run, sizes)
+    return None
+
+
+def comprehend(run: Run, node: ast.expr, sequence: Sequence) -> Sequence:
+    """A comprehension over the batch: one item for each sample."""
+    from qllm_jax.tfcaf.interpreter import loops
+
+    if (
+        not isinstance(node, ast.ListComp | ast.GeneratorExp)
+        or len(node.generators) > 1
+        or (node.generators[0].ifs)
+    ):
+        raise run.refuse(
+            "mixes-batch", "Samples of the batch are filtered or keyed.", "Treat all alike."
+        )
+    target = node.generators[0].target
+    with run.inside(Scope(run.scope, "comprehension")):
+        loops.bind_target(run, target, sequence.items[0])
+        value = run.evaluate(node.elt)
+    opening, closing = ("[", "]") if isinstance(node, ast.ListComp) else ("(", ")")
+    clause = f" for {loops._target_text(run, target)} in {sequence.code.within(c.OR)}"
+    code = Code(f"{opening}{value.code.within(c.TERNARY)}{clause}{closing}")
+    item = named(value, c.subscript(Code(f"list{code.text}"), "0"))
+    return Sequence([item], "list", code, of_batch=True)
+
+
+def _names(target: ast.expr) -> list[str]:
+    return [n.id for n in ast.walk(target) if isinstance(n, ast.Name)]
+
+
+def _assigned(body: list[ast.stmt]) -> list[str]:
+    """Names that a body assigns as a whole."""
+    found: list[str] = []
+    for statement in body:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                found.append(node.id)
+    return list(dict.fromkeys(found))
+
+
+def _sizes(run: Run) -> list[tuple[Scope, str, Sequence | Mapping, int]]:
+    return [
+        (scope, name, value, len(value.items if isinstance(value, Sequence) else value.entries))
+        for scope in run.every_scope()
+        for name, value in scope.values.items()
+        if isinstance(value, Sequence | Mapping)
+    ]
+
+
+def _mark_grown(run: Run, before: list[tuple[Scope, str, Sequence | Mapping, int]]) -> None:
+    """Lists that took one item per pass now hold one item per sample."""
+    for scope, name, value, size in before:
+        now = len(value.items if isinstance(value, Sequence) else value.entries)
+        if now == size:
+            continue
+        if not isinstance(value, Sequence) or size or now != 1 or value.of_batch:
+            raise run.refuse(
+                "mixes-batch",
+                f"`{name}` collects more than one item for each sample.",
+                "Append once per sample to an empty list, then stack it.",
+            )
+        scope.values[name] = dataclasses.replace(value, of_batch=True)
+
+
+def is_row(value: Value) -> bool:
+    """Whether an index is the number of the sample that a loop is at."""
+    from qllm_jax.tfcaf.interpreter.builtin_functions import ROW
+
+    return getattr(value, "value", None) is ROW

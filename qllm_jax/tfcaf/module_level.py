@@ -1,0 +1,103 @@
+"""What stands beside the function: which one is meant, and what else may be at module level.
+
+Statements that the function does not need (example calls, a main guard) are left out unread, but
+only if they are harmless by name. Imports the grammar and the registry. Called by `translate`.
+"""
+
+from __future__ import annotations
+
+import ast
+
+from qllm_jax.tfcaf.contract import TranslationError
+from qllm_jax.tfcaf.grammar import is_main_guard
+
+
+def entry_functions(tree: ast.Module) -> tuple[ast.FunctionDef, tuple[str, ...]]:
+    """The last top-level function of two required parameters that no other one calls.
+
+    Raises:
+        TranslationError: Rule "no-function".
+    """
+    defined = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
+    _lambdas(tree, defined)
+    fitting = [node for node in defined.values() if _fits(node)]
+    called: set[str] = set()
+    for node in defined.values():
+        called |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and n.id != node.name}
+    free = [node for node in fitting if node.name not in called]
+    chosen = (free or fitting)[-1:]
+    if not chosen:
+        raise TranslationError(
+            "no-function",
+            "No function takes two arrays, agent_qs and state"
+            + (f" (found: {', '.join(defined)})." if defined else "."),
+            "Define one function of (agent_qs, state).",
+        )
+    notes = ()
+    if len(free) > 1:
+        notes = (f"of {len(free)} functions that fit, the last one, `{chosen[0].name}`, is used",)
+    return chosen[0], notes
+
+
+def _lambdas(tree: ast.Module, defined: dict[str, ast.FunctionDef]) -> None:
+    """Turn `name = lambda a, b: …` at module level into functions, in place."""
+    for position, node in enumerate(tree.body):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Lambda() as value):
+                returns = ast.copy_location(ast.Return(value.body), value.body)
+                function = ast.FunctionDef(
+                    name=name, args=value.args, body=[returns], decorator_list=[], returns=None
+                )
+                ast.copy_location(function, node)
+                tree.body[position] = function
+                defined[name] = function
+
+
+def _fits(node: ast.FunctionDef) -> bool:
+    a = node.args
+    positional = len(a.posonlyargs) + len(a.args)
+    required = positional - len(a.defaults)
+    keywords = sum(default is None for default in a.kw_defaults)
+    return required <= 2 <= positional and keywords == 0
+
+
+def check_module_level(tree: ast.Module, dialect: str) -> None:
+    """Refuse statements beside functions, imports and constants, but for harmless examples.
+
+    Raises:
+        TranslationError: Rule "module-level", or that of a name that is never harmless.
+    """
+    for node in tree.body:
+        match node:
+            case ast.FunctionDef() | ast.Import() | ast.ImportFrom() | ast.Assign():
+                pass
+            case ast.AnnAssign() | ast.Expr(value=ast.Constant()) | ast.Assert() | ast.Pass():
+                pass
+            case ast.Expr(value=ast.Call(func=ast.Name(id="print"))):
+                pass
+            case ast.If() if is_main_guard(node):
+                pass
+            case ast.Expr() | ast.For():
+                pass
+            case _:
+                raise TranslationError(
+                    "module-level",
+                    f"A `{type(node).__name__.lower()}` statement stands outside of any function.",
+                    "Leave only imports, constants and functions.",
+                    node.lineno,
+                )
+        if not isinstance(node, ast.FunctionDef | ast.Import | ast.ImportFrom):
+            _check_harmless(node)
+
+
+def _check_harmless(node: ast.AST) -> None:
+    """Refuse names that reach outside, in code that is otherwise left out."""
+    from qllm_jax.tfcaf.interpreter.names import DANGEROUS, WHY
+
+    for inner in ast.walk(node):
+        name = inner.attr if isinstance(inner, ast.Attribute) else None
+        name = inner.id if isinstance(inner, ast.Name) else name
+        rule = DANGEROUS.get(name or "")
+        if rule in ("io", "callback", "memory", "learnable"):
+            why, fix = WHY[rule]
+            raise TranslationError(rule, f"`{name}` {why}.", fix, inner.lineno)  # type: ignore[attr-defined]

@@ -1,0 +1,28 @@
+"""The operations of all dialects; importing this package fills the registry.
+
+`registry` says how to add one. Imports its modules; imported by the interpreter.
+"""
+
+from qllm_jax.tfcaf.ops import (  # noqa: F401
+    common,
+    jax_at,
+    jax_control,
+    jax_lax,
+    jax_nn,
+    np_constructors,
+    np_elementwise,
+    np_indexing,
+    np_joining,
+    np_linalg,
+    np_reductions,
+    np_shapes,
+    torch_activations,
+    torch_constructors,
+    torch_elementwise,
+    torch_indexing,
+    torch_joining,
+    torch_linalg,
+    torch_reductions,
+    torch_shapes,
+    torch_sorting,
+)

@@ -1,0 +1,164 @@
+"""Activations of torch, and the softmax family."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from qllm_jax.tfcaf import code as c
+from qllm_jax.tfcaf.ops.context import OpCall
+from qllm_jax.tfcaf.ops.registry import op
+from qllm_jax.tfcaf.ops.torch_elementwise import same
+from qllm_jax.tfcaf.values import Array, Value
+
+
+def _of_floats(ctx: OpCall, x: Value) -> Array:
+    x = ctx.array(x)
+    if x.dtype != "float":
+        raise ctx.refuse("dtype", f"of {x.dtype}s it raises in torch.", "Add `.float()`.")
+    return x
+
+
+@op("torch", "torch.relu F.relu .relu", "x|input, inplace=False")
+def relu(ctx: OpCall, x: Value, inplace: Value) -> Array:
+    """max(x, 0), with gradient 0 at 0."""
+    x = ctx.array(x)
+    return ctx.result(x.shape, x.dtype, c.call("jax.nn.relu", [x]), x)
+
+
+_PLAIN = {
+    "silu": "jax.nn.silu",
+    "softsign": "jax.nn.soft_sign",
+    "selu": "jax.nn.selu",
+    "hardswish": "jax.nn.hard_swish",
+    "mish": "jax.nn.mish",
+    "relu6": "_relu6",
+    "logsigmoid": "jax.nn.log_sigmoid",
+    "hardsigmoid": "_hardsigmoid",
+}
+
+
+@op(
+    "torch",
+    "F.silu F.softsign F.hardswish F.mish torch.selu F.selu F.logsigmoid",
+    "x|input, inplace=False",
+)
+@op("torch", "F.relu6 F.hardsigmoid", "x|input, inplace=False")
+def plain(ctx: OpCall, x: Value, inplace: Value) -> Array:
+    """An activation without parameters."""
+    x = _of_floats(ctx, x)
+    name = _PLAIN[same(ctx.name)]
+    code = ctx.helper(name, x) if name[0] == "_" else c.call(name, [x])
+    return ctx.result(x.shape, "float", code, x)
+
+
+@op("torch", "F.tanhshrink", "x|input")
+def tanhshrink(ctx: OpCall, x: Value) -> Array:
+    """x - tanh(x)."""
+    x = _of_floats(ctx, x)
+    return ctx.result(x.shape, "float", c.binary(ast.Sub, x.code, c.call("jnp.tanh", [x])), x)
+
+
+@op("torch", "F.leaky_relu", "x|input, slope|negative_slope=0.01, inplace=False")
+def leaky_relu(ctx: OpCall, x: Value, slope: Value, inplace: Value) -> Array:
+    """x above 0, slope x elsewhere."""
+    x = _of_floats(ctx, x)
+    options = {} if ctx.number(slope) == 0.01 else {"negative_slope": slope.code}
+    code = (
+        ctx.helper("_leaky_relu", x, slope.code)
+        if x.grad
+        else c.call("jax.nn.leaky_relu", [x], options)
+    )
+    return ctx.result(x.shape, "float", code, x)
+
+
+@op("torch", "F.elu F.celu torch.celu", "x|input, alpha=1.0, inplace=False")
+def elu(ctx: OpCall, x: Value, alpha: Value, inplace: Value) -> Array:
+    """x above 0, alpha (exp(x) - 1) below."""
+    x = _of_floats(ctx, x)
+    options = {} if ctx.number(alpha) == 1 else {"alpha": alpha.code}
+    return ctx.result(x.shape, "float", c.call(f"jax.nn.{same(ctx.name)}", [x], options), x)
+
+
+@op("torch", "F.gelu", "x|input, *, approximate='none'")
+def gelu(ctx: OpCall, x: Value, approximate: Value) -> Array:
+    """x Φ(x), exact unless the tanh form is asked for."""
+    x = _of_floats(ctx, x)
+    code = c.call("jax.nn.gelu", [x], {"approximate": ctx.string(approximate) == "tanh"})
+    return ctx.result(x.shape, "float", code, x)
+
+
+@op("torch", "F.softplus", "x|input, beta=1.0, threshold=20.0")
+def softplus(ctx: OpCall, x: Value, beta: Value, threshold: Value) -> Array:
+    """log(1 + exp(beta x)) / beta, linear above the threshold."""
+    x = _of_floats(ctx, x)
+    factor, limit = ctx.number(beta), ctx.number(threshold)
+    if factor == 1 and limit == 20:
+        return ctx.result(x.shape, "float", c.call("jax.nn.softplus", [x]), x)
+    scaled = c.binary(ast.Mult, beta.code, x.code)
+    curve = c.binary(ast.Div, c.call("jax.nn.softplus", [scaled]), beta.code)
+    if limit >= 15:
+        return ctx.result(x.shape, "float", curve, x)
+    linear = c.compare(scaled, [ast.Gt], [threshold.code])
+    return ctx.result(x.shape, "float", c.call("jnp.where", [linear, x, curve]), x)
+
+
+@op("torch", "F.hardtanh", "x|input, low|min_val=-1.0, high|max_val=1.0, inplace=False")
+def hardtanh(ctx: OpCall, x: Value, low: Value, high: Value, inplace: Value) -> Array:
+    """x between two bounds; outside and at the bounds the gradient is 0."""
+    x = _of_floats(ctx, x)
+    return ctx.result(x.shape, "float", ctx.helper("_hardtanh", x, low.code, high.code), x)
+
+
+@op("torch", "F.threshold", "x|input, threshold, value, inplace=False")
+def threshold(ctx: OpCall, x: Value, threshold: Value, value: Value, inplace: Value) -> Array:
+    """x above a threshold, a value elsewhere."""
+    x = _of_floats(ctx, x)
+    above = c.compare(x.code, [ast.Gt], [threshold.code])
+    return ctx.result(x.shape, "float", c.call("jnp.where", [above, x, value.code]), x)
+
+
+_SOFTMAX = "x|input, axis|dim=None, dtype=None, stacklevel|_stacklevel=3"
+
+
+@op("torch", "torch.softmax F.softmax .softmax torch.special.softmax", _SOFTMAX)
+@op("torch", "torch.log_softmax F.log_softmax .log_softmax F.softmin", _SOFTMAX)
+def softmax(ctx: OpCall, x: Value, axis: Value, dtype: Value, stacklevel: Value) -> Array:
+    """Softmax, its log, or softmax of -x, along one axis."""
+    x = ctx.array(x)
+    kind = ctx.kind(dtype)
+    x = ctx.cast(x, kind) if kind else _of_floats(ctx, x)
+    if ctx.is_none(axis):
+        raise ctx.refuse("axis", "the axis is not given.", "Pass `dim=-1`.")
+    number = ctx.axis(x, axis)
+    if x.ndim:
+        ctx.refuse_mixing(x, [number])
+    name = same(ctx.name)
+    options: dict[str, Any] = {} if ctx.int(axis) == -1 else {"axis": axis.code}
+    given = c.unary(ast.USub, x.code) if name == "softmin" else x.code
+    function = "log_softmax" if name == "log_softmax" else "softmax"
+    if not x.ndim:
+        given = c.call("jnp.atleast_1d", [given])
+        code = c.subscript(c.call(f"jax.nn.{function}", [given]), "0")
+        return ctx.result((), "float", code, x)
+    return ctx.result(x.shape, "float", c.call(f"jax.nn.{function}", [given], options), x)
+
+
+@op("torch", "F.glu", "x|input, axis|dim=-1")
+def glu(ctx: OpCall, x: Value, axis: Value) -> Array:
+    """The first half times the sigmoid of the second."""
+    x = _of_floats(ctx, x)
+    along = ctx.axis(x, axis)
+    size = ctx.fixed_size(x, along)
+    if size % 2:
+        raise ctx.refuse("shape", "the axis is odd.", "Halve an even axis.")
+    shape = tuple(size // 2 if a == along else d for a, d in enumerate(x.shape))
+    return ctx.result(shape, "float", c.call("jax.nn.glu", [x], {"axis": axis.code}), x)
+
+
+@op("torch", "F.dropout", "x|input, p=0.5, training=True, inplace=False")
+def dropout(ctx: OpCall, x: Value, p: Value, training: Value, inplace: Value) -> Array:
+    """Nothing outside of training; random in it, and refused."""
+    if ctx.bool(training) and ctx.number(p) != 0:
+        raise ctx.refuse("random", "dropout is random.", "Leave it out.")
+    return ctx.array(x)
