@@ -30,7 +30,7 @@ class Checkpoints:
             options=ocp.CheckpointManagerOptions(
                 max_to_keep=2, create=True, enable_async_checkpointing=False
             ),
-            item_names=("state", "metrics", "fingerprint"),
+            item_names=("state", "curves", "fingerprint"),
         )
 
     def latest(self) -> int | None:
@@ -43,7 +43,7 @@ class Checkpoints:
             num_chunks,
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(state),
-                metrics=ocp.args.StandardSave(dict(metrics)),
+                curves=ocp.args.StandardSave(dict(metrics)),
                 fingerprint=ocp.args.JsonSave(self._fingerprint),
             ),
         )
@@ -72,10 +72,10 @@ class Checkpoints:
         restored = self._manager.restore(
             step,
             args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(target), metrics=ocp.args.StandardRestore()
+                state=ocp.args.StandardRestore(target), curves=ocp.args.StandardRestore()
             ),
         )
-        metrics = {name: np.asarray(value) for name, value in restored["metrics"].items()}
+        metrics = {name: np.asarray(value) for name, value in restored["curves"].items()}
         return restored["state"], metrics
 
     def close(self) -> None:

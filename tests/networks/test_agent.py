@@ -9,12 +9,12 @@ from qllm_jax.config import AgentConfig
 from qllm_jax.networks import make_agent
 from qllm_jax.networks.recurrent import gru_sequence, gru_step
 
-N, A, O, H = 3, 4, 5, 6
+N, A, F, H = 3, 4, 5, 6
 
 
 @pytest.fixture(scope="module")
 def agent():
-    return make_agent(AgentConfig(hidden_dim=H), N, A, (O,))
+    return make_agent(AgentConfig(hidden_dim=H), N, A, (F,))
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def params(agent):
 
 def random_inputs(num_slots=7, num_envs=2):
     random = np.random.default_rng(1)
-    obs = random.normal(size=(num_slots, num_envs, N, O)).astype(np.float32)
+    obs = random.normal(size=(num_slots, num_envs, N, F)).astype(np.float32)
     reset = random.random((num_slots, num_envs)) < 0.3
     reset[0], reset[3, 0], reset[3, 1] = True, True, False
     return obs, reset
@@ -108,7 +108,7 @@ def test_the_written_gradient_is_autodiffs():
 def test_initialisation_is_orthogonal_gate_by_gate(params):
     for block in np.split(np.asarray(params["gru_hidden"]), 3, axis=1):
         np.testing.assert_allclose(block.T @ block, np.eye(H), atol=1e-5)
-    embed = np.asarray(params["embed"])  # [O + N, H]
+    embed = np.asarray(params["embed"])  # [F + N, H]
     np.testing.assert_allclose(embed.T @ embed, np.eye(H), atol=1e-5)
     biases = ("embed_bias", "gru_input_bias", "gru_hidden_bias")
     assert all(not np.any(params[name]) for name in biases)

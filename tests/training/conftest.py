@@ -4,7 +4,6 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from qllm_jax.config import (
@@ -20,16 +19,18 @@ from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.types import TimeStep
 
 
-def team_env(reward_fn, *, num_agents=2, num_actions=3, length=3, ends="truncated", **fields):
+def team_env(
+    reward_fn, *, num_agents=2, num_actions=3, length=3, ends="truncated", see=None, **fields
+):
     """An environment that shows a random sign and the time, and pays `reward_fn(sign, t, actions)`.
 
-    Every agent sees `[sign, t / length]`; the global state is the same. The sign is drawn again
-    in every step. `ends` is "terminated", "truncated" or "early": terminated with probability 1/3
-    in every step, and truncated at `length`.
+    Every agent sees `[sign, t / length]`, or what `see(sign, t) -> [2]` makes of it; the global
+    state is the same. The sign is drawn again in every step. `ends` is "terminated", "truncated"
+    or "early": terminated with probability 1/3 in every step, and truncated at `length`.
     """
 
     def timestep(sign, t, reward, terminated, truncated):
-        seen = jnp.stack([sign, t / length]).astype(jnp.float32)
+        seen = jnp.stack([sign, t / length] if see is None else see(sign, t)).astype(jnp.float32)
         return TimeStep(
             obs=jnp.tile(seen, (num_agents, 1)),
             state=seen,
@@ -137,4 +138,3 @@ class ProbeKit:
     mixer_for = staticmethod(mixer_for)
     with_learner = staticmethod(with_learner)
     sum_of_actions = staticmethod(sum_of_actions)
-    numpy = np
