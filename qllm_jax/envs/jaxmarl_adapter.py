@@ -4,6 +4,7 @@ Nothing here looks at an environment's name: what differs between environments (
 global state, legal actions, what counts as an ending) is passed in by the catalog.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,27 @@ TerminatedFn = Callable[[EnvState, jax.Array], jax.Array]  # (inner state, done 
 OpponentFn = Callable[[jax.Array, EnvState, Observations], Mapping[str, jax.Array]]
 
 
+@dataclasses.dataclass(frozen=True)
+class Opponent:
+    """A fixed policy with memory for the agents that are not controlled.
+
+    Attributes:
+        init: `() -> memory`, any pytree of arrays, at every reset.
+        act: `(key, memory, inner state, obs by opponent) -> (actions by opponent, memory)`.
+    """
+
+    init: Callable[[], Any]
+    act: Callable[[jax.Array, Any, EnvState, Observations], tuple[Mapping[str, jax.Array], Any]]
+
+
+def memoryless(opponent_fn: OpponentFn) -> Opponent:
+    """`(key, inner state, obs by opponent) -> actions by opponent` as an `Opponent`."""
+    return Opponent(
+        init=lambda: (),
+        act=lambda key, memory, inner, obs: (opponent_fn(key, inner, obs), memory),
+    )
+
+
 @struct.dataclass
 class AdapterState:
     """The adapted environment's own state, and what the adapter keeps beside it."""
@@ -30,6 +52,7 @@ class AdapterState:
     inner: EnvState
     num_steps: jax.Array  # [] int32, steps since the reset
     opponent_obs: Observations  # observations of uncontrolled agents; empty without opponents
+    opponent_memory: Any  # what their policy remembers
 
 
 def sum_rewards(agents: Sequence[str]) -> RewardFn:
@@ -52,8 +75,9 @@ def make_team_env(
     state_fn: StateFn | None = None,
     avail_fn: AvailFn | None = None,
     terminated_fn: TerminatedFn | None = None,
-    opponent_fn: OpponentFn | None = None,
+    opponent: Opponent | None = None,
     fixed_length: bool = False,
+    done_at_limit_truncates: bool = False,
 ) -> TeamEnv:
     """Adapt a JaxMARL `MultiAgentEnv` (`reset`, `step_env`, spaces, string agents).
 
@@ -74,9 +98,10 @@ def make_team_env(
             default.
         terminated_fn: `(inner state after the step, dones["__all__"]) -> bool`; by default the
             environment's own `dones["__all__"]`.
-        opponent_fn: `(key, inner state, opponents' obs) -> actions by opponent`; needed exactly
-            where agents are left over.
+        opponent: Who plays the agents that are left over; needed exactly where there are some.
         fixed_length: True where no episode ends before `episode_length`.
+        done_at_limit_truncates: Where the environment's own limit cannot be told from its other
+            endings: an ending in the `episode_length`-th step counts as the time limit.
 
     Raises:
         UserError: an unknown agent, opponents without a policy, an action space that is not
@@ -84,7 +109,7 @@ def make_team_env(
     """
     controlled = tuple(env.agents if agents is None else agents)
     opponents = tuple(agent for agent in env.agents if agent not in controlled)
-    _check_agents(name, env, controlled, opponents, opponent_fn)
+    _check_agents(name, env, controlled, opponents, opponent)
     action_counts = tuple(_num_actions(name, env, agent) for agent in controlled)
     num_actions = max(action_counts)
     obs_shapes = _obs_shapes(env, controlled)
@@ -111,7 +136,7 @@ def make_team_env(
         legal = avail_fn(inner)
         return jnp.stack([_pad_flat(legal[agent], (num_actions,)) > 0 for agent in controlled])
 
-    def observe(inner, num_steps, obs, reward, terminated, truncated):
+    def observe(inner, num_steps, memory, obs, reward, terminated, truncated):
         stacked = stack_obs(obs)
         step = TimeStep(
             obs=stacked,
@@ -121,26 +146,32 @@ def make_team_env(
             terminated=terminated,
             truncated=truncated,
         )
-        return AdapterState(inner, num_steps, {agent: obs[agent] for agent in opponents}), step
+        seen = {agent: obs[agent] for agent in opponents}
+        return AdapterState(inner, num_steps, seen, memory), step
 
     def reset(key: jax.Array) -> tuple[AdapterState, TimeStep]:
         obs, inner = env.reset(key)
         inner = jax.tree.map(_strong, inner)
         no = jnp.zeros((), bool)
-        return observe(inner, jnp.zeros((), jnp.int32), obs, jnp.zeros(()), no, no)
+        memory = () if opponent is None else opponent.init()
+        return observe(inner, jnp.zeros((), jnp.int32), memory, obs, jnp.zeros(()), no, no)
 
     def step(key: jax.Array, state: AdapterState, actions: jax.Array):
         by_agent = dict(zip(controlled, actions, strict=True))
-        if opponent_fn is not None:
+        memory = state.opponent_memory
+        if opponent is not None:
             key_opponent, key = jax.random.split(key)
-            by_agent.update(opponent_fn(key_opponent, state.inner, state.opponent_obs))
+            played, memory = opponent.act(key_opponent, memory, state.inner, state.opponent_obs)
+            by_agent.update(played)
         obs, inner, rewards, dones, infos = env.step_env(key, state.inner, by_agent)
         num_steps = state.num_steps + 1
         done = jnp.asarray(dones["__all__"], bool).reshape(())
         terminated = done if terminated_fn is None else terminated_fn(inner, done)
-        truncated = (num_steps >= episode_length) & ~terminated
+        at_limit = num_steps >= episode_length
+        terminated &= ~at_limit if done_at_limit_truncates else True
+        truncated = at_limit & ~terminated
         reward = _float(reward_of(rewards, infos)).reshape(())
-        return observe(inner, num_steps, obs, reward, terminated, truncated)
+        return observe(inner, num_steps, memory, obs, reward, terminated, truncated)
 
     _, first = jax.eval_shape(reset, jax.random.key(0))
     return TeamEnv(
@@ -175,14 +206,14 @@ def _pad_flat(array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return array if array.shape == shape else jnp.pad(array, (0, shape[0] - array.shape[0]))
 
 
-def _check_agents(name, env, controlled, opponents, opponent_fn) -> None:
+def _check_agents(name, env, controlled, opponents, opponent) -> None:
     unknown = [agent for agent in controlled if agent not in env.agents]
     if unknown or not controlled:
         raise UserError(
             f"task {name!r}: controlled agents {list(controlled)}, but the environment's agents "
             f"are {list(env.agents)}. Name at least one, and only those."
         )
-    if opponents and opponent_fn is None:
+    if opponents and opponent is None:
         raise UserError(
             f"task {name!r}: nobody plays {list(opponents)}. Give an opponent policy, or control "
             "every agent."

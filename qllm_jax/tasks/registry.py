@@ -8,6 +8,7 @@ from qllm_jax.errors import UserError, unknown_name
 from qllm_jax.paths import data_dir
 from qllm_jax.tasks.catalog import ENTRIES
 from qllm_jax.tasks.layout import layout_table
+from qllm_jax.tasks.own import is_import_path, own_task
 from qllm_jax.tasks.spec import TaskSpec
 
 
@@ -20,13 +21,16 @@ def get_task(name: str, **env_kwargs: Any) -> TaskSpec:
     """Build a task; the same arguments give the same object.
 
     Args:
-        name: Task id such as "mpe/simple_spread".
-        env_kwargs: What the task's factory takes, such as `num_agents=6`.
+        name: Task id such as "mpe/simple_spread", or where an environment of the user's is to be
+            found: `package.module:Class` or `file.py:Class`.
+        env_kwargs: What the task's factory (or the class) takes, such as `num_agents=6`.
 
     Raises:
         UserError: unknown task or keyword (with the closest valid ones), or values that the
             environment refuses.
     """
+    if is_import_path(name):
+        return _build_own(name, json.dumps(env_kwargs, sort_keys=True))
     if name not in ENTRIES:
         raise unknown_name("task", name, ENTRIES)
     known = ENTRIES[name].kwargs()
@@ -47,11 +51,18 @@ def _build(name: str, env_kwargs: str) -> TaskSpec:
         raise UserError(f"{name} cannot be built with {kwargs}: {error}") from error
 
 
+@functools.cache
+def _build_own(path: str, env_kwargs: str) -> TaskSpec:
+    return own_task(path, **json.loads(env_kwargs))
+
+
 def task_prompt(spec: TaskSpec) -> str:
     """What a coder is told about the task: its text, then facts and the layout from the code."""
     env = spec.env
     path = data_dir("prompts") / "tasks" / f"{_text_name(spec.name)}.md"
-    if path.is_file():
+    if spec.text is not None:
+        text = spec.text.strip()
+    elif path.is_file():
         text = path.read_text(encoding="utf-8").strip()
     else:
         text = f"# {spec.name}\n\n(There is no task text; the layout below is all that is known.)"

@@ -59,6 +59,7 @@ class TaskSpec:
             is the sum over its steps. Pure, may be vmapped; None where there is no outcome.
         outcome_landmarks: Known outcomes by name.
         env_kwargs: What the environment was built with.
+        text: What the coder is told before the facts; None reads `prompts/tasks/<name>.md`.
         render: `env_state -> [H, W, 3]` uint8 image on the host; None where there is none.
     """
 
@@ -76,4 +77,5 @@ class TaskSpec:
     outcome_fn: Callable[[EnvState, jax.Array], jax.Array] | None = None
     outcome_landmarks: Mapping[str, float] = dataclasses.field(default_factory=dict)
     env_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    text: str | None = None
     render: Callable[[EnvState], np.ndarray] | None = None

@@ -8,7 +8,7 @@ from flax import struct
 from jaxmarl.environments import spaces
 from jaxmarl.environments.multi_agent_env import MultiAgentEnv
 
-from qllm_jax.envs.jaxmarl_adapter import make_team_env, one_reward
+from qllm_jax.envs.jaxmarl_adapter import Opponent, make_team_env, memoryless, one_reward
 from qllm_jax.errors import UserError
 from qllm_jax.tasks import get_task
 
@@ -64,7 +64,7 @@ def adapted(**overrides):
         "name": "probe",
         "episode_length": 5,
         "agents": ("left", "right"),
-        "opponent_fn": cpu_plays_one,
+        "opponent": memoryless(cpu_plays_one),
     }
     return make_team_env(Countdown(), **{**settings, **overrides})
 
@@ -99,6 +99,17 @@ def test_team_reward_is_the_controlled_agents_sum_or_what_is_given():
     assert float(play(adapted(reward_fn=one_reward("cpu")), [(1, 2)])[1].reward) == 3
 
 
+def test_an_opponent_with_memory_starts_afresh_and_remembers():
+    """It plays how often it has played: 0, 1, 2; cpu is paid 3 x action."""
+    counting = Opponent(
+        init=lambda: jnp.zeros((), jnp.int32),
+        act=lambda key, memory, inner, obs: ({"cpu": memory}, memory + 1),
+    )
+    env = adapted(opponent=counting, reward_fn=one_reward("cpu"))
+    for _ in range(2):
+        assert [float(step.reward) for step in play(env, [(0, 0)] * 3)] == [0, 0, 3, 6]
+
+
 def ends(env, num_steps):
     steps = play(env, [(0, 0)] * num_steps)
     return [(bool(s.terminated), bool(s.truncated)) for s in steps]
@@ -128,7 +139,7 @@ def test_legal_actions_come_from_the_function_given():
     [
         ({"agents": ("left", "rihgt")}, "are \\['left', 'right', 'cpu'\\]"),
         ({"agents": ()}, "Name at least one"),
-        ({"opponent_fn": None}, "nobody plays \\['cpu'\\]"),
+        ({"opponent": None}, "nobody plays \\['cpu'\\]"),
     ],
 )
 def test_mistakes_are_explained(overrides, message):
