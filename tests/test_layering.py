@@ -19,8 +19,10 @@ ALLOWED = {
     "verify": {"tfcaf", "tasks"},
     "training": {"envs", "networks", "learning", "tasks"},
     "synthesis": {"llm", "verify", "tfcaf", "tasks", "training", "networks"},
+    "reporting": {"synthesis", "training", "results", "tasks", "tfcaf"},
     "pipeline": {
-        "synthesis", "training", "results", "tasks", "tfcaf", "networks", "llm", "verify", "config",
+        "synthesis", "training", "results", "tasks", "tfcaf", "networks", "llm",
+        "interrupt", "reporting",
     },
     "__init__": {"pipeline"},
 }  # fmt: skip
