@@ -83,13 +83,17 @@ class MixerConfig:
             task's shipped one.
         scale: `num_agents` multiplies a TFCAF by N as the published code does; `none` does not;
             `artifact` takes what the artifact says.
-        embedding_dim: QMIX's mixing width, Qatten's key width, `tfcaf_residual`'s hidden width.
-        hypernet_hidden_dim: Width of the hypernetworks of QMIX, Qatten and QPLEX.
+        embedding_dim: QMIX's mixing width.
+        hypernet_hidden_dim: QMIX's hypernetwork width.
         init_scale: QMIX's orthogonal initialisation scale.
         qatten_heads: Qatten's attention heads.
+        qatten_key_dim: Width of its keys and queries.
+        qatten_hidden_dim: Width of its hypernetworks.
         qplex_heads: QPLEX's heads of the advantages' weights.
+        qplex_hidden_dim: Width of its hypernetworks.
         qtran_hidden_dim: Width of QTRAN's joint value and state value.
         rqn_hidden_dim: Width of RQN's auxiliary network.
+        residual_hidden_dim: Width of the correction of `tfcaf_residual`.
         qtran_opt_weight: Weight of QTRAN's loss at the greedy joint action.
         qtran_nopt_weight: Weight of QTRAN's loss at the joint action that was taken.
     """
@@ -101,9 +105,13 @@ class MixerConfig:
     hypernet_hidden_dim: int = 128
     init_scale: float = 0.001
     qatten_heads: int = 4
+    qatten_key_dim: int = 32
+    qatten_hidden_dim: int = 64
     qplex_heads: int = 10
+    qplex_hidden_dim: int = 64
     qtran_hidden_dim: int = 64
     rqn_hidden_dim: int = 64
+    residual_hidden_dim: int = 32
     qtran_opt_weight: float = 1.0
     qtran_nopt_weight: float = 1.0
 
@@ -115,9 +123,13 @@ class MixerConfig:
             "hypernet_hidden_dim",
             "init_scale",
             "qatten_heads",
+            "qatten_key_dim",
+            "qatten_hidden_dim",
             "qplex_heads",
+            "qplex_hidden_dim",
             "qtran_hidden_dim",
             "rqn_hidden_dim",
+            "residual_hidden_dim",
             "qtran_opt_weight",
             "qtran_nopt_weight",
         )

@@ -27,7 +27,7 @@ def setting(name, sizes, **config):
     """A mixer with random parameters, and one random joint action of its team."""
     num_agents, num_actions, state_dim = sizes
     mixer = make_mixer(
-        MixerConfig(name=name, embedding_dim=4, hypernet_hidden_dim=6, **config),
+        MixerConfig(name=name, qatten_key_dim=4, qplex_hidden_dim=6, **config),
         num_agents,
         state_dim,
         [lambda agent_qs, state: jnp.sum(agent_qs) + state[0]],

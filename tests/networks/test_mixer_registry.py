@@ -16,8 +16,18 @@ from qllm_jax.networks import MixerHyper, make_mixer, mixer_names
 N, A, D = 3, 4, 5
 NUM_SETS = 5
 HYPER = MixerHyper(scale=jnp.float32(1.0), candidate=jnp.int32(0))
+WIDTHS = {
+    "embedding_dim": 4,
+    "hypernet_hidden_dim": 8,
+    "qatten_key_dim": 4,
+    "qatten_hidden_dim": 8,
+    "qplex_hidden_dim": 8,
+    "qtran_hidden_dim": 8,
+    "rqn_hidden_dim": 8,
+    "residual_hidden_dim": 4,
+}
 
-# By hand, for N = 3, A = 4, D = 5, embedding 4, hypernetworks 8, QTRAN 8; F → G with bias: (F+1)G
+# By hand, for N = 3, A = 4, D = 5 and the widths above; F → G with bias: (F + 1) G
 NUM_PARAMS = {
     "iql": 0,
     "vdn": 0,
@@ -46,10 +56,7 @@ def weighted(agent_qs, state):
 @functools.cache
 def build(name):
     """A small mixer; one per name, so that what is compiled for it is compiled once."""
-    config = MixerConfig(
-        name=name, embedding_dim=4, hypernet_hidden_dim=8, qtran_hidden_dim=8, rqn_hidden_dim=8
-    )
-    return make_mixer(config, N, D, [weighted], num_actions=A)
+    return make_mixer(MixerConfig(name=name, **WIDTHS), N, D, [weighted], num_actions=A)
 
 
 @functools.cache

@@ -96,8 +96,8 @@ def test_qplex_can_represent_it_when_the_agents_prefer_the_optimum():
     mse, values, _ = fit(
         build("qplex"), range(4), 3000, optax.linear_schedule(0.002, 0.0, 3000), table
     )
-    assert np.all(mse < 0.1)
-    np.testing.assert_allclose(values[:, 0], 11.0, atol=0.5)
+    assert np.min(mse) < 1e-3  # one set of parameters is enough for "can"
+    np.testing.assert_allclose(values[np.argmin(mse)], PAYOFF.ravel(), atol=0.1)
 
 
 def test_qplex_finds_the_optimum_from_nothing():

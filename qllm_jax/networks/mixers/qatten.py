@@ -52,8 +52,8 @@ def make(config: MixerConfig, sizes: TeamSizes, tfcafs: tuple[TfcafFunction, ...
     network = AttentionMixing(
         num_agents=sizes.num_agents,
         num_heads=config.qatten_heads,
-        embedding_dim=config.embedding_dim,
-        hidden_dim=config.hypernet_hidden_dim,
+        embedding_dim=config.qatten_key_dim,
+        hidden_dim=config.qatten_hidden_dim,
     )
 
     def init(key: jax.Array) -> Params:

@@ -64,8 +64,8 @@ def make(config: MixerConfig, sizes: TeamSizes, tfcafs: tuple[TfcafFunction, ...
     At greedy actions every Â_i is 0, so that `apply` needs no actions.
     """
     num_agents = sizes.num_agents
-    transformation = Transformation(num_agents, config.hypernet_hidden_dim)
-    importance = Importance(num_agents, config.qplex_heads, config.hypernet_hidden_dim)
+    transformation = Transformation(num_agents, config.qplex_hidden_dim)
+    importance = Importance(num_agents, config.qplex_heads, config.qplex_hidden_dim)
 
     def init(key: jax.Array) -> Params:
         transformation_key, importance_key = jax.random.split(key)

@@ -25,7 +25,7 @@ def make(config: MixerConfig, sizes: TeamSizes, tfcafs: tuple[TfcafFunction, ...
         UserError: No function was given.
     """
     base = tfcaf.make(config, sizes, tfcafs)
-    correction = Mlp((config.embedding_dim, sizes.num_agents + 1), zero_output=True)
+    correction = Mlp((config.residual_hidden_dim, sizes.num_agents + 1), zero_output=True)
 
     def init(key: jax.Array) -> Params:
         return correction.init(key, jnp.zeros((sizes.state_dim,)))["params"]
