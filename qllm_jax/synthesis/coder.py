@@ -71,21 +71,19 @@ def propose(session: Session, round_number: int, index: int, parent: Parent | No
         UserError: An answer is not recorded, or the journal cannot be written.
     """
     name = candidate_name(round_number, index)
-    kind = "first" if parent is None else "later"
-    hints = strategy_hints(kind)
-    hint = hints[index % len(hints)]
-    messages = _opening(session, round_number, index, parent, hint)
+    messages = opening_turn(session, round_number, index, parent)
     candidate = Candidate(
         name=name,
         round=round_number,
         index=index,
         parent=parent.candidate.name if parent is not None else None,
-        hint=hint.partition(".**")[0].strip("* "),
+        hint=_hint(index, parent).partition(".**")[0].strip("* "),
     )
     session.tell("asking", round_number, name, candidate.hint)
     for repair in range(session.config.synthesis.max_repairs + 1):
         sample = index + repair * session.config.synthesis.num_candidates
-        completion = _ask(session, f"{name}.answer{repair}", messages, sample)
+        request = coder_request(session, messages, sample)
+        completion = journaled_completion(session, f"{name}.answer{repair}", request)
         candidate = _charge(session, candidate, completion)
         outcome = session.journal.step(
             f"{name}.check{repair}",
@@ -105,9 +103,10 @@ def propose(session: Session, round_number: int, index: int, parent: Parent | No
     return dataclasses.replace(candidate, verdict="refused")
 
 
-def _opening(
-    session: Session, round_number: int, index: int, parent: Parent | None, hint: str
+def opening_turn(
+    session: Session, round_number: int, index: int, parent: Parent | None
 ) -> tuple[Message, ...]:
+    """The conversation that a candidate's first answer answers: system and one user turn."""
     env = session.spec.env
     common: dict[str, Any] = {
         "round": round_number,
@@ -116,7 +115,7 @@ def _opening(
         "num_agents": env.num_agents,
         "state_dim": env.state_dim,
         "igm_rule": fill_prompt(f"igm_{session.config.synthesis.igm}"),
-        "hint": hint,
+        "hint": _hint(index, parent),
     }
     if parent is None:
         turn = fill_prompt("coder_turn", **common)
@@ -134,13 +133,20 @@ def _opening(
     return (Message("system", fill_prompt("coder_system")), Message("user", turn))
 
 
+def _hint(index: int, parent: Parent | None) -> str:
+    """The direction of the round's `index`-th candidate."""
+    hints = strategy_hints("first" if parent is None else "later")
+    return hints[index % len(hints)]
+
+
 def _quoted(source: str) -> str:
     return f"```python\n{source.strip()}\n```" if source else "(none yet)"
 
 
-def _ask(session: Session, step: str, messages: tuple[Message, ...], sample: int) -> Completion:
+def coder_request(session: Session, messages: tuple[Message, ...], sample: int) -> Request:
+    """A request to the coder with the run's settings."""
     llm = session.config.llm
-    request = Request(
+    return Request(
         purpose="coder",
         model=llm.coder_model,
         messages=messages,
@@ -148,7 +154,6 @@ def _ask(session: Session, step: str, messages: tuple[Message, ...], sample: int
         max_output_tokens=llm.max_output_tokens,
         sample=sample,
     )
-    return journaled_completion(session, step, request)
 
 
 def journaled_completion(session: Session, step: str, request: Request) -> Completion:

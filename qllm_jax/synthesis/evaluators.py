@@ -54,6 +54,16 @@ def review(
         candidates: What is judged, in a fixed order.
         measurements: What training gave, as text; "" where nothing was measured.
     """
+    request = review_request(session, round_number, candidates, measurements)
+    completion = journaled_completion(session, f"r{round_number}.review", request)
+    names = [candidate.name for candidate in candidates]
+    return parse_review(completion.text, names, completion.finish_reason)
+
+
+def review_request(
+    session: Session, round_number: int, candidates: Sequence[Candidate], measurements: str
+) -> Request:
+    """What the evaluator is asked; see `review`."""
     sources = "\n\n".join(
         f"## Candidate {number}\n\n```python\n{without_tags(candidate.original).strip()}\n```"
         for number, candidate in enumerate(candidates, start=1)
@@ -66,7 +76,7 @@ def review(
         measurements=observed(measurements or "(none)"),
         count=len(candidates),
     )
-    request = Request(
+    return Request(
         purpose="evaluator",
         model=session.config.llm.evaluator_model,
         messages=(Message("system", fill_prompt("evaluator_system")), Message("user", turn)),
@@ -74,9 +84,6 @@ def review(
         max_output_tokens=session.config.llm.max_output_tokens,
         json_schema=ANSWER_SCHEMA,
     )
-    completion = journaled_completion(session, f"r{round_number}.review", request)
-    names = [candidate.name for candidate in candidates]
-    return parse_review(completion.text, names, completion.finish_reason)
 
 
 def parse_review(text: str, names: Sequence[str], finish_reason: str = "stop") -> Review:

@@ -207,7 +207,7 @@ def test_a_provider_that_fails_for_one_candidate_leaves_the_others(
     assert [item.verdict for item in result.candidates] == ["failed", "measured", "chosen"]
     assert result.candidates[0].error == "gave up"
     assert any("no JSON object" in note for note in result.notes)
-    assert len(list((tmp_path / "transcripts").iterdir())) == 5  # r1c2 twice, r1c3, the review
+    assert len(list((tmp_path / "transcripts").iterdir())) == 4  # r1c2 twice, r1c3, the review
 
 
 def test_a_bad_key_ends_the_run_with_one_error(climbing, config, recorded, fake_measure, tmp_path):
