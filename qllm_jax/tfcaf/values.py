@@ -102,7 +102,7 @@ class Array(Value):
         weak: It came from a Python number by way of the data (`float(x)`, `x.item()`).
         wide: Its first axis is the rows of a mask of several axes, and the emitted array has all
             of these axes.
-        is_rows: It counts the samples of the batch: `arange(B)`, maybe with axes of size 1.
+        is_rows: Every entry is the number of its own sample: `arange(B)`, maybe with more axes.
     """
 
     shape: Shape

@@ -222,7 +222,27 @@ def _items(run: Run, value: Value, what: str) -> list[Value]:
     return [item_of(sequence, i) for i in range(len(sequence.items))]
 
 
+def _rows(run: Run, value: Value) -> Sequence | None:
+    """The samples of a batched array or list; None where it is neither."""
+    from qllm_jax.tfcaf.interpreter.batch_loops import rows_of
+
+    if isinstance(value, Array) and value.shape[:1] == (Batch(),):
+        return rows_of(run, value)
+    return value if isinstance(value, Sequence) and value.of_batch else None
+
+
+def _over_batch(parts: list[Sequence], code: Code, kind: str) -> Sequence:
+    """One tuple that stands for those of all samples."""
+    items = [part.items[0] for part in parts]
+    row = Sequence(list(items), "tuple", c.display([item.code for item in items], True))
+    return Sequence([row], kind, code, of_batch=True)
+
+
 def _zip(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
+    rows_or_none = [_rows(run, arg) for arg in args]
+    parts = [part for part in rows_or_none if part is not None]
+    if args and len(parts) == len(args):
+        return _over_batch(parts, _code("zip", args), "zip")
     columns = [_items(run, arg, "zip") for arg in args]
     rows: list[Value] = [
         Sequence(list(row), "tuple", c.display([v.code for v in row], True))
@@ -233,6 +253,10 @@ def _zip(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
 
 def _enumerate(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
     _expect(run, "enumerate", args, (1, 2))
+    samples = _rows(run, args[0])
+    if samples is not None and len(args) == 1 and not kwargs:
+        numbers = Sequence([Static(ROW, Code("0"))], "range", Code("0"))
+        return _over_batch([numbers, samples], _code("enumerate", args), "enumerate")
     start = plain(run, kwargs["start"]) if "start" in kwargs else 0
     start = plain(run, args[1]) if len(args) == 2 else start
     rows: list[Value] = []

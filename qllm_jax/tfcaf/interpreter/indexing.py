@@ -339,7 +339,9 @@ class _Builder:
         """The whole index."""
         texts, frozen = list(self.texts), list(self.frozen)
         for written in (texts, frozen):
-            while written and written[-1] in (":", "..."):
+            while written and written[-1] == ":" and "..." not in written:
+                written.pop()
+            if written[-1:] == ["..."]:
                 written.pop()
         shape = self._gathered()
         text = ", ".join(texts) if texts else "..."
@@ -423,7 +425,7 @@ def read(run: Run, array: Array, index: Index) -> Value:
         made = ctx.view(array, index.shape, code, view)
         if array.const is not None and isinstance(array.const, tuple):
             made.const = _const_at(array.const, index.frozen)
-    if array.is_rows and all(isinstance(d, Batch) or d == 1 for d in made.shape) and made.shape:
+    if array.is_rows and any(isinstance(d, Batch) for d in made.shape):
         made.is_rows = not index.has_arrays
     return made
 

@@ -75,11 +75,16 @@ def _before_batch(shape: Shape) -> int:
     return 1
 
 
+def keeps_rows(x: Array, shape: Shape) -> bool:
+    """Whether the numbers of the samples are still in their own rows after a reshape."""
+    return x.is_rows and all(isinstance(dim, Batch) or dim == 1 for dim in shape)
+
+
 def reshape_view(ctx: OpCall, x: Array, shape: Shape, code: Code, spelled: Any = None) -> Array:
     """A reshaped array as a view; `spelled` is the shape as it is written."""
     spelled = _spell_shape(shape) if spelled is None else spelled
     old = _spell_shape(x.shape)
-    return ctx.view(
+    made = ctx.view(
         x,
         shape,
         code,
@@ -88,6 +93,8 @@ def reshape_view(ctx: OpCall, x: Array, shape: Shape, code: Code, spelled: Any =
             lambda base, new: c.method(new, "reshape", [old], {}),
         ),
     )
+    made.is_rows = keeps_rows(x, shape)
+    return made
 
 
 def _spell_shape(shape: Shape) -> Code:
@@ -215,7 +222,7 @@ def expand_dims(ctx: OpCall, x: Value, axis: Value) -> Value:
     for place in places:
         shape.insert(place, 1)
     where = places[0] if len(places) == 1 else tuple(places)
-    return ctx.view(
+    made = ctx.view(
         x,
         shape,
         c.call("jnp.expand_dims", [x, axis.code]),
@@ -224,6 +231,8 @@ def expand_dims(ctx: OpCall, x: Value, axis: Value) -> Value:
             lambda base, new: c.call("jnp.squeeze", [new], {"axis": where}),
         ),
     )
+    made.is_rows = x.is_rows
+    return made
 
 
 @both("squeeze .squeeze", "x|a, axis=None")
@@ -263,7 +272,9 @@ def broadcast_to(ctx: OpCall, x: Value, shape: Value) -> Value:
         message = f"{describe(x)} does not broadcast to {format_shape(target)}."
         raise ctx.refuse("shape", message, "Add or drop axes first.")
     view = View(lambda base: c.call("jnp.broadcast_to", [base, shape.code]), None)
-    return ctx.view(x, target, c.call("jnp.broadcast_to", [x, shape.code]), view)
+    made_view = ctx.view(x, target, c.call("jnp.broadcast_to", [x, shape.code]), view)
+    made_view.is_rows = x.is_rows
+    return made_view
 
 
 def sizes_of(ctx: OpCall, shape: Value) -> Shape:

@@ -54,8 +54,7 @@ def reshape(ctx: OpCall, x: Value, shape: list[Value]) -> Array:
 
 def _reshaped_view(ctx: OpCall, x: Array, new: Any, code: Code) -> Array:
     made = np_shapes.reshape_view(ctx, x, new, code)
-    is_rows = x.is_rows and all(isinstance(d, Batch) or d == 1 for d in new)
-    made.is_rows = is_rows
+    made.is_rows = np_shapes.keeps_rows(x, new)
     return made
 
 
@@ -263,6 +262,7 @@ def _expanded(ctx: OpCall, x: Array, shape: Any, shown: Code) -> Array:
         raise ctx.refuse("shape", message, "Only axes of size 1 are expanded.")
     view = View(lambda base: c.call("jnp.broadcast_to", [base, shown]), None)
     array = ctx.view(x, tuple(shape), c.call("jnp.broadcast_to", [x, shown]), view)
+    array.is_rows = x.is_rows
     return array
 
 
