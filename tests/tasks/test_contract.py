@@ -16,12 +16,16 @@ TASKS = [
     "lbf/10x10-3p-3f",
     "matrix/climbing",
     "matrix/penalty",
+    "mpe/simple_adversary",
     "mpe/simple_reference",
     "mpe/simple_speaker_listener",
     "mpe/simple_spread",
+    "mpe/simple_tag",
     "overcooked/cramped_room",
     "smax/3m",
+    "switch_riddle",
 ]
+PICTURELESS = ("hanabi", "switch_riddle")
 
 pytestmark = pytest.mark.parametrize("name", TASKS)
 
@@ -126,15 +130,20 @@ def test_relabelling_is_a_group_action(name, play, flat):
     identity = np.arange(spec.env.num_agents)
     swap = identity.copy()
     swap[:2] = swap[1::-1]
-    for state in states[10:13]:
+    changed = 0
+    for state in states[::7]:
         np.testing.assert_array_equal(spec.relabel_state(state, identity), state)
         once = spec.relabel_state(state, swap)
-        assert not np.array_equal(once, state) or name.startswith("matrix")
         np.testing.assert_array_equal(spec.relabel_state(once, swap), state)
+        changed += not np.array_equal(once, state)
+    assert changed > 0
 
 
 def test_picture_is_an_image_that_changes(name, play):
     spec, played = play(name)
+    if name in PICTURELESS:
+        assert spec.render is None
+        return
     pictures = [
         spec.render(jax.tree.map(lambda x, t=t: np.asarray(x[t, 0]), played.env_states))
         for t in (0, 7)

@@ -3,14 +3,25 @@
 Importing it builds nothing and does not import JaxMARL.
 """
 
-from qllm_jax.tasks.catalog import lbf, matrix, mpe_spread, mpe_talk, overcooked, smax
+from qllm_jax.tasks.catalog import (
+    lbf,
+    matrix,
+    mpe_fixed,
+    mpe_spread,
+    mpe_talk,
+    overcooked,
+    riddle,
+    smax,
+)
 from qllm_jax.tasks.entry import Entry
 
 ENTRIES: dict[str, Entry] = {
     **lbf.TASKS,
     **matrix.TASKS,
+    **mpe_fixed.TASKS,
     **mpe_spread.TASKS,
     **mpe_talk.TASKS,
     **overcooked.TASKS,
+    **riddle.TASKS,
     **smax.TASKS,
 }
