@@ -31,7 +31,8 @@ def execute(run: Run, node: ast.For, sequence: Sequence) -> Leave | None:
     """A loop over the batch."""
     from qllm_jax.tfcaf.interpreter import loops
 
-    assigned = _assigned(node.body)
+    own = _own_row_updates(node.body, _names(node.target))
+    assigned = [name for name in _assigned(node.body) if name not in own]
     for name in assigned:
         found = run.find(name)
         if found is not None and found[0].kind != "module":
@@ -87,6 +88,35 @@ def _assigned(body: list[ast.stmt]) -> list[str]:
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 found.append(node.id)
     return list(dict.fromkeys(found))
+
+
+def _own_row_updates(body: list[ast.stmt], row_names: list[str]) -> set[str]:
+    """Names of which every assignment is `x = x.at[b, …].set(…)` with b the loop's variable."""
+    found: dict[str, bool] = {}
+    for statement in body:
+        for node in ast.walk(statement):
+            match node:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    is_update = _updates_row(value, name, row_names)
+                    found[name] = found.get(name, True) and is_update
+                case ast.AugAssign(target=ast.Name(id=name)) | ast.For(target=ast.Name(id=name)):
+                    found[name] = False
+    return {name for name, is_update in found.items() if is_update}
+
+
+def _updates_row(value: ast.expr, name: str, row_names: list[str]) -> bool:
+    match value:
+        case ast.Call(
+            func=ast.Attribute(
+                value=ast.Subscript(
+                    value=ast.Attribute(value=ast.Name(id=owner), attr="at"), slice=index
+                )
+            )
+        ):
+            first = index.elts[0] if isinstance(index, ast.Tuple) and index.elts else index
+            is_row = isinstance(first, ast.Name) and first.id in row_names
+            return owner == name and is_row
+    return False
 
 
 def _sizes(run: Run) -> list[tuple[Scope, str, Sequence | Mapping, int]]:

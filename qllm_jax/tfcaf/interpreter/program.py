@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import re
 
 from qllm_jax.tfcaf import prelude
 from qllm_jax.tfcaf.code import Code
@@ -246,10 +247,30 @@ def wrapped_entry(tree: ast.Module) -> tuple[str, bool] | None:
     return None
 
 
+def _lines_in_use(run: Run) -> list[int]:
+    """Module-level lines whose names the emitted text reads; folded constants are left out."""
+    texts = {line: "\n".join(render(body)) for line, body in run.top.items()}
+    nodes = {node.lineno: node for node in run.module_nodes.values()}
+    while True:
+        unused = []
+        for line in list(texts):
+            node = nodes.get(line)
+            if not isinstance(node, ast.Assign | ast.AnnAssign):
+                continue
+            rest = "\n".join(other for at, other in texts.items() if at != line)
+            names = [run.spell(name) for name in defined_names(node)]
+            if not any(re.search(rf"\b{re.escape(name)}\b", rest) for name in names):
+                unused.append(line)
+        if not unused:
+            return sorted(texts)
+        for line in unused:
+            del texts[line]
+
+
 def _assemble(run: Run, wrapper: str) -> str:
     """The emitted module: imports, helpers, what the author defined, the canonical function."""
     parts: list[str] = []
-    for line in sorted(run.top):
+    for line in _lines_in_use(run):
         rows = trim(render(run.top[line]))
         while rows and not rows[0]:
             rows.pop(0)

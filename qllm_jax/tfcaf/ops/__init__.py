@@ -22,6 +22,7 @@ from qllm_jax.tfcaf.ops import (  # noqa: F401
     torch_indexing,
     torch_joining,
     torch_linalg,
+    torch_modules,
     torch_reductions,
     torch_shapes,
     torch_sorting,
