@@ -12,6 +12,7 @@ _IMPORTS = ("import jax", "import jax.numpy as jnp")
 _BUILTINS = (
     "range", "len", "zip", "enumerate", "list", "tuple", "dict", "sum", "min", "max", "abs",
     "float", "int", "bool", "sorted", "reversed", "any", "all", "round", "pow", "slice",
+    "__import__",  # JAX's compiled half imports modules through its caller's builtins
 )  # fmt: skip
 
 
@@ -22,6 +23,7 @@ def compile_source(source: str) -> Callable[..., Any]:
 
     Raises:
         ImportError: it imports something else.
+        NameError: it uses a name or attribute with two leading underscores.
         SyntaxError: it is not Python.
         ValueError: it defines no `tfcaf`.
     """
@@ -30,6 +32,9 @@ def compile_source(source: str) -> Callable[..., Any]:
 
     tree = ast.parse(source)
     for node in ast.walk(tree):
+        name = getattr(node, "id", getattr(node, "attr", ""))
+        if name.startswith("__"):
+            raise NameError(f"line {node.lineno} of the source uses {name!r}, which it may not.")
         if not isinstance(node, ast.Import | ast.ImportFrom):
             continue
         if ast.unparse(node) not in _IMPORTS or node not in tree.body:

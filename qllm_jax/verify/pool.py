@@ -28,7 +28,7 @@ from qllm_jax.verify import worker as protocol
 START_TIMEOUT_S = 120.0
 MEMORY_BYTES = 2 << 30
 _REQUESTS_PER_WORKER = 200
-_PEAK_BYTES_PER_WORKER = 3 << 29
+_LEAST_FREE_BYTES = 512 << 20  # of address space, for the next function
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "SYSTEMROOT", "TZ")
 
 
@@ -80,7 +80,7 @@ class Worker:
         script = str(Path(protocol.__file__).resolve())
         command = command or [sys.executable, "-I", script, str(memory_bytes), json.dumps(paths)]
         self.requests = 0
-        self.peak_bytes = 0
+        self.free_bytes = memory_bytes
         self._ready = False
         self._directory = tempfile.mkdtemp(prefix="qllm-jax-")
         try:
@@ -161,7 +161,7 @@ class Worker:
         except WorkerStopped:
             self.close()
             raise
-        self.peak_bytes = int(answer.get("peak_bytes", 0))
+        self.free_bytes = int(answer.get("free_bytes", self.free_bytes))
         return answer, out
 
     def _send(self, frame: bytes, deadline: float) -> None:
@@ -254,7 +254,7 @@ class WorkerPool:
                 return worker.ask(header, arrays, timeout_s)
             finally:
                 old = worker.requests >= _REQUESTS_PER_WORKER
-                if old or worker.peak_bytes > _PEAK_BYTES_PER_WORKER or not worker.alive:
+                if old or worker.free_bytes < _LEAST_FREE_BYTES or not worker.alive:
                     worker.close()
                     self._worker = None
                     with contextlib.suppress(WorkerError):  # warms up while nobody waits

@@ -8,6 +8,7 @@ The parent uses `trace`, `describe` and the frame functions too.
 """
 
 import functools
+import gc
 import hashlib
 import importlib.util
 import io
@@ -24,6 +25,7 @@ from typing import Any
 
 MAX_FRAME_BYTES = 1 << 28
 LENGTH_BYTES = 8
+_LOW_BYTES = 640 << 20
 _LENGTH = struct.Struct(">Q")
 
 
@@ -257,6 +259,30 @@ def measure(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> tuple[dict,
 # --- the process --------------------------------------------------------------------------
 
 
+def _status(pid: str, key: str) -> int:
+    """A number of a process of this user, from /proc; 0 where there is none."""
+    try:
+        with open(f"/proc/{pid}/status") as lines:
+            fields = dict(line.split(":", 1) for line in lines)
+    except (OSError, ValueError):
+        return 0
+    same_user = int(fields["Uid"].split()[0]) == os.getuid()
+    return int(fields[key].split()[0]) if same_user else 0
+
+
+def _free_bytes() -> int:
+    """Address space left. JAX's caches of programs and operations are dropped as it runs low."""
+    import jax
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    free = limit - _status("self", "VmSize") * 1024
+    if free < _LOW_BYTES:
+        jax.clear_caches()
+        gc.collect()
+        free = limit - _status("self", "VmSize") * 1024
+    return free
+
+
 def _limit_process(memory_bytes: int) -> None:
     """No files, few descriptors, no core dumps, bounded memory and threads; cannot be undone."""
 
@@ -265,18 +291,9 @@ def _limit_process(memory_bytes: int) -> None:
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(which, (value, value))
 
-    def status(pid: str, key: str) -> int:
-        try:
-            with open(f"/proc/{pid}/status") as lines:
-                fields = dict(line.split(":", 1) for line in lines)
-        except (OSError, ValueError):
-            return 0
-        same_user = int(fields["Uid"].split()[0]) == os.getuid()
-        return int(fields[key].split()[0]) if same_user else 0
-
     pids = [pid for pid in os.listdir("/proc") if pid.isdigit()] if os.path.isdir("/proc") else []
-    mapped = status("self", "VmSize") * 1024
-    lower(resource.RLIMIT_NPROC, sum(status(pid, "Threads") for pid in pids) + 256)
+    mapped = _status("self", "VmSize") * 1024
+    lower(resource.RLIMIT_NPROC, sum(_status(pid, "Threads") for pid in pids) + 256)
     lower(resource.RLIMIT_AS, max(memory_bytes, mapped + memory_bytes // 2))
     lower(resource.RLIMIT_FSIZE, 0)
     lower(resource.RLIMIT_CORE, 0)
@@ -295,8 +312,7 @@ def _answer(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> bytes:
         if header["kind"] == "facts":
             return pack(_facts(), {})
         info, out = measure(header, arrays)
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        return pack(info | {"peak_bytes": usage.ru_maxrss * 1024}, out)
+        return pack(info | {"free_bytes": _free_bytes()}, out)
     except MemoryError:
         return pack({"error": "MemoryError", "message": "out of memory"}, {})
     except Exception as error:

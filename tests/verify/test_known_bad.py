@@ -54,9 +54,10 @@ _REQUIRED = [
     ),
     ("size", "return jax.lax.fori_loop(0, 100000, lambda i, x: x, jnp.sum(agent_qs))"),
     (
-        "execution",
-        "if not agent_qs.__class__.__name__.endswith('Tracer'):\n    agent_qs = agent_qs[5:6, 0]\n"
-        + _GOOD + "return total",
+        "execution",  # only its second trace fails
+        "import jax\nimport jax.numpy as jnp\n\n\ndef tfcaf(agent_qs, state, calls=[]):\n"
+        "    calls.append(1)\n    w = jax.nn.softmax(state[:3])\n"
+        "    return jnp.sum(w * agent_qs) + [0.0][len(calls) - 1]\n",
     ),
     ("finite-value", _GOOD + "return total + jnp.where(state[0] == 0.7, jnp.inf, 0.0)"),
     ("finite-credit", _GOOD + _FLAT_ROOT.format(where="state[0] == 0.7")),
@@ -77,10 +78,17 @@ _REQUIRED = [
         "index-range",
         _GOOD + "i = jnp.where(state[0] == 0.7, 3, 0)\nreturn jnp.sum(w.at[i].add(1.0) * agent_qs)",
     ),
-    ("determinism", _GOOD + "return total * (1.0 + 'agent'.__hash__() % 9973 / 9973)"),
     (
-        "agreement",
-        _GOOD + "return total * (1.0 if agent_qs.__class__.__name__.endswith('Tracer') else 2.0)",
+        "determinism",  # a set of strings has another order in every process
+        _GOOD + "names = {'a' * k for k in range(1, 9)}\n"
+        "order = sum([len(name) * 9 ** i for i, name in enumerate(names)])\n"
+        "return total * (1.0 + order / 9 ** 8)",
+    ),
+    (
+        "agreement",  # the first trace is the vmapped one
+        "import jax\nimport jax.numpy as jnp\n\n\ndef tfcaf(agent_qs, state, calls=[]):\n"
+        "    calls.append(1)\n    w = jax.nn.softmax(state[:3])\n"
+        "    return jnp.sum(w * agent_qs) * min(len(calls), 2)\n",
     ),
     ("every-agent-credited", _GOOD + "return total - w[1] * agent_qs[1]"),
     ("every-agent-credited", "return agent_qs[0] + agent_qs[1] * jnp.exp(state[0])"),
