@@ -1,0 +1,220 @@
+"""Environment steps per second and compile time, against seeds and devices; JaxMARL beside it.
+
+    python benchmarks/throughput.py [--seeds 1 4 16] [--devices 1 2] [--mixers qmix vdn]
+    python benchmarks/throughput.py --jaxmarl CHECKOUT [--python INTERPRETER]
+
+Every measurement is a process of its own: a whole training of `--iterations` iterations from its
+first window, compiled ahead of time, run `--repeats` times. On the CPU `--devices` is the number of
+forced XLA devices. JaxMARL's script is imported from the checkout by `jaxmarl_driver.py` and runs
+under an interpreter that has what it imports. Both do 8 environments × 26 slots and one gradient
+step of 32 windows per iteration, and start to learn in the same iteration; evaluation is off there
+and one episode here. The unit that is the same for both is the window: the ratio compares windows
+per second. Own processor seconds per window are shown too, as they depend less on what else runs.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+TASK = "mpe/simple_spread"
+NUM_ENVS, EPISODE = 8, 25
+
+
+def main() -> None:
+    """Measure every combination, print a table, write the JSON."""
+    args = parse()
+    if args.worker:
+        print(json.dumps(measure_here(args.mixers[0], args.seeds[0], args)))
+        return
+    rows = []
+    for mixer in args.mixers:
+        for seeds in args.seeds:
+            theirs = measure_jaxmarl(mixer, seeds, args) if args.jaxmarl else None
+            rows += [theirs] if theirs else []
+            for devices in args.devices:
+                row = measure_ours(mixer, seeds, devices, args)
+                if theirs:
+                    row["ratio"] = row["windows_per_s"] / theirs["windows_per_s"]
+                    row["compile_ratio"] = row["compile_s"] / theirs["compile_s"]
+                rows.append(row)
+                print(line(row), flush=True)
+    result = {
+        "task": TASK,
+        "command": " ".join(["throughput.py", *sys.argv[1:]]),
+        "machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "load": os.getloadavg()},
+        "python": platform.python_version(),
+        "rows": rows,
+    }
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    args.output.write_text(json.dumps(result, indent=2) + "\n")
+    print("\n".join([HEADER, *map(line, rows)]))
+
+
+def parse() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mixers", nargs="+", default=["qmix"], choices=["qmix", "vdn", "iql"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 4, 16])
+    parser.add_argument("--devices", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--iterations", type=int, default=400)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--replay-dtype", default="float32")
+    parser.add_argument("--jaxmarl", type=Path, help="checkout of JaxMARL to measure beside ours")
+    parser.add_argument("--python", default=sys.executable, help="interpreter for its scripts")
+    parser.add_argument("--timeout", type=float, default=1800, help="seconds per process")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--output", type=Path, default=Path(__file__).parent / "results" / "throughput.json"
+    )
+    return parser.parse_args()
+
+
+def measure_here(mixer_name: str, num_seeds: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Compile and run in this process."""
+    import jax
+
+    from qllm_jax.config import Config, LearnerConfig, MixerConfig, RunnerConfig
+    from qllm_jax.networks import make_mixer
+    from qllm_jax.tasks import get_task
+    from qllm_jax.training import runs_for_seeds
+    from qllm_jax.training.chunk import compile_chunk, initial_states, make_program, place_runs
+    from qllm_jax.training.replay import replay_bytes
+
+    env = get_task(TASK).env
+    config = Config(
+        mixer=MixerConfig(name=mixer_name),
+        learner=LearnerConfig(learning_starts=49 * 200, replay_dtype=args.replay_dtype),
+        runner=RunnerConfig(
+            num_seeds=num_seeds,
+            num_env_steps=args.iterations * NUM_ENVS * EPISODE,
+            num_evaluations=1,
+            num_eval_episodes=1,
+        ),
+    )
+    program = make_program(env, make_mixer(config.mixer, env.num_agents, env.state_dim), config)
+    placement = place_runs(runs_for_seeds(config), jax.local_devices())
+    begin = time.perf_counter()
+    call = compile_chunk(program, placement, config.runner.matmul_precision)
+    compile_s = time.perf_counter() - begin
+    seconds, cpu_before = [], time.process_time()
+    for _ in range(args.repeats):
+        state = jax.block_until_ready(initial_states(program, placement))
+        start = time.perf_counter()
+        jax.block_until_ready(call(state, 0, args.iterations))
+        seconds.append(time.perf_counter() - start)
+    return {
+        "compile_s": compile_s,
+        "run_s": seconds,
+        "cpu_s": (time.process_time() - cpu_before) / args.repeats,
+        "device": str(jax.devices()[0].device_kind),
+        "replay_mib_per_seed": replay_bytes(
+            env,
+            config.learner.replay_capacity,
+            program.schedule.window_length,
+            config.learner.replay_dtype,
+        )
+        / 2**20,
+    }
+
+
+def measure_ours(mixer: str, seeds: int, devices: int, args: argparse.Namespace) -> dict[str, Any]:
+    """One process of ours on `devices` devices."""
+    command = [sys.executable, __file__, "--worker", "--mixers", mixer, "--seeds", str(seeds)]
+    command += ["--iterations", str(args.iterations), "--repeats", str(args.repeats)]
+    command += ["--replay-dtype", args.replay_dtype]
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+    measured = run_json(command, {"XLA_FLAGS": flags.strip()}, args.timeout)
+    return rates("qllm_jax", mixer, seeds, devices, EPISODE, measured, args)
+
+
+def measure_jaxmarl(mixer: str, seeds: int, args: argparse.Namespace) -> dict[str, Any]:
+    """One process of JaxMARL's script."""
+    driver = str(Path(__file__).with_name("jaxmarl_driver.py"))
+    command = [args.python, driver, str(args.jaxmarl), f"{mixer}_rnn", "--seeds", str(seeds)]
+    command += ["--iterations", str(args.iterations), "--repeats", str(args.repeats)]
+    measured = run_json(command, {}, args.timeout)
+    measured["compile_s"] += measured.pop("trace_s")
+    row = rates("jaxmarl", mixer, seeds, 1, measured["steps_per_window"], measured, args)
+    print(line(row), flush=True)
+    return row
+
+
+def rates(
+    program: str,
+    mixer: str,
+    seeds: int,
+    devices: int,
+    steps_per_window: int,
+    measured: dict[str, Any],
+    args: argparse.Namespace,
+) -> dict[str, Any]:
+    """A row of the table; rates are over all seeds, from the median repetition."""
+    windows = args.iterations * NUM_ENVS * seeds
+    windows_per_s = windows / statistics.median(measured["run_s"])
+    return {
+        "program": program,
+        "mixer": mixer,
+        "seeds": seeds,
+        "devices": devices,
+        "windows_per_s": windows_per_s,
+        "env_steps_per_s": windows_per_s * steps_per_window,
+        "cpu_ms_per_window": 1e3 * measured["cpu_s"] / windows,
+        **measured,
+    }
+
+
+def run_json(command: list[str], environment: dict[str, str], timeout: float) -> dict[str, Any]:
+    """The JSON on a process's last line; once more if it hangs, as a batched QR on the CPU can."""
+    for attempt in (1, 2):
+        try:
+            done = subprocess.run(
+                command,
+                env={**os.environ, **environment},
+                timeout=timeout,
+                check=True,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        except subprocess.TimeoutExpired:
+            if attempt == 2:
+                raise
+            continue
+        return json.loads(done.stdout.splitlines()[-1])
+    raise AssertionError("the second attempt returns or raises")
+
+
+HEADER = (
+    "program   mixer seeds devices  windows/s  env-steps/s  ms CPU/window  compile s  "
+    "× JaxMARL  × its compile"
+)
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row as text."""
+    ratios = f"{row['ratio']:9.2f}  {row['compile_ratio']:13.2f}" if "ratio" in row else f"{'–':>9}"
+    return (
+        f"{row['program']:9s} {row['mixer']:5s} {row['seeds']:5d} {row['devices']:7d} "
+        f"{row['windows_per_s']:10.0f} {row['env_steps_per_s']:12.0f} "
+        f"{row['cpu_ms_per_window']:14.2f} {row['compile_s']:10.1f}  {ratios}"
+    )
+
+
+def cpu_name() -> str:
+    """The processor's model, where the system says it."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for text in info.read_text().splitlines():
+            if text.startswith("model name"):
+                return text.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    main()
