@@ -185,12 +185,15 @@ def _generate(config: Config, spec: TaskSpec, directory: Path, console: Console)
     total = synthesis.num_rounds * synthesis.num_candidates
     console.phase(f"design {spec.name}", total, unit="candidates")
     rows: dict[str, SynthesisEvent] = {}
+    proposed: set[str] = set()  # the fixed arms of a tournament have rows, but no proposal
 
     def on_event(event: SynthesisEvent) -> None:
+        if event.kind == "asking":
+            proposed.add(event.candidate)
         if event.candidate:
             rows[event.candidate] = event
             console.show_table(candidate_table(rows.values()))
-        done = sum(item.kind not in ("asking", "answered") for item in rows.values())
+        done = sum(rows[name].kind not in ("asking", "answered") for name in proposed)
         console.update(done, note=event.text)
 
     result = synthesise(spec, config, client, directory / "design", on_event=on_event)
