@@ -1,6 +1,7 @@
 """Replaying completions without a key, and recording them for later."""
 
 import dataclasses
+import re
 import threading
 from pathlib import Path
 
@@ -64,15 +65,22 @@ class RecordedClient:
 
     def _missing(self, request: Request) -> str:
         last = canonical_text(request.messages[-1].text).strip().split("\n")
+        headings = [
+            line
+            for message in request.messages
+            for line in message.text.split("\n")
+            if message.role == "user" and re.match(r"# [\w-]+/", line)
+        ]
+        about = f"about {headings[0].lstrip('# ')!r}, " if headings else ""
         where = ", ".join(str(directory) for directory in self.directories)
         return (
             f"no recorded answer to this {request.purpose} request (question "
-            f"{question_key(request)}, sample {request.sample}, {len(request.messages)} messages, "
-            f"the last one begins {last[0]!r}) under {where}. A transcript answers one exact "
-            "prompt: another task, setting or prompt text needs its own. To record it, run the "
-            "same command with llm.provider=gemini (GEMINI_API_KEY set) or llm.provider=openai; "
-            "its run directory then holds `transcripts/`, which llm.provider=recorded "
-            "llm.transcripts=DIR replays."
+            f"{question_key(request)}, {about}sample {request.sample}, {len(request.messages)} "
+            f"messages, the last one begins {last[0]!r}) under {where}. A transcript answers one "
+            "exact prompt: another task, setting or prompt text needs its own. To record it, run "
+            "the same command with llm.provider=gemini (GEMINI_API_KEY set) or "
+            "llm.provider=openai; its run directory then holds `transcripts/`, which "
+            "llm.provider=recorded llm.transcripts=DIR replays."
         )
 
 

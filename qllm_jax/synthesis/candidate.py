@@ -34,6 +34,7 @@ class Candidate:
         hint: The direction it was asked to take.
         verdict: "valid" until it is judged, then "chosen", "kept" (better than none, not chosen)
             or "measured"; "refused", "failed" (no answer) or "duplicate".
+        summary: The first sentence of the answer: the idea, or what changed against the parent.
         translation: The function; None unless it was accepted.
         report: Its verification; None unless it was accepted.
         refusals: Earlier answers that were refused and sent back, in order.
@@ -54,6 +55,7 @@ class Candidate:
     parent: str | None
     hint: str
     verdict: str = "valid"
+    summary: str = ""
     translation: Translation | None = None
     report: VerificationReport | None = None
     refusals: tuple[Refusal, ...] = ()

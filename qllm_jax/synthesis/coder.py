@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -207,9 +208,17 @@ def _accepted(
     env = session.spec.env
     return dataclasses.replace(
         candidate,
+        summary=first_sentence(text),
         translation=translate(text, num_agents=env.num_agents, state_dim=env.state_dim),
         report=report_from_json(outcome["report"]),
     )
+
+
+def first_sentence(text: str, length: int = 240) -> str:
+    """The first sentence of an answer's prose, before any code; at most `length` characters."""
+    prose = " ".join(text.partition("```")[0].replace("**", "").split())
+    sentence = re.split(r"(?<=[.!?]) (?=[A-Z])", prose, maxsplit=1)[0]
+    return sentence if len(sentence) <= length else sentence[: length - 1].rstrip() + "…"
 
 
 def _with_repair(

@@ -32,8 +32,9 @@ from qllm_jax.synthesis.rounds import RoundOutcome, play_round, reflection_text
 from qllm_jax.synthesis.tournament import make_measure, measure_mixer
 from qllm_jax.tasks import rollout_states
 from qllm_jax.tasks.spec import TaskSpec
+from qllm_jax.tfcaf import Translation
 from qllm_jax.training import ChunkReport, mixer_scale
-from qllm_jax.verify import verify
+from qllm_jax.verify import VerificationReport, WorkerError, verify
 
 _NUM_STATES = 256
 
@@ -120,15 +121,19 @@ def _open_session(
             with lock:
                 on_event(SynthesisEvent(kind, round_number, candidate, text, values))
 
+    def verify_fn(translation: Translation) -> VerificationReport:
+        try:
+            return verify(translation, states=states, igm=synthesis.igm, task=spec)
+        except WorkerError as error:
+            raise UserError(f"candidates cannot be verified here: {error}") from error
+
     session = Session(
         spec=spec,
         config=config,
         client=with_ledger(client, ledger),
         journal=journal,
         ledger=ledger,
-        verify_fn=lambda translation: verify(
-            translation, states=states, igm=synthesis.igm, task=spec
-        ),
+        verify_fn=verify_fn,
         tell=tell,
     )
     return session, states

@@ -11,6 +11,7 @@ from qllm_jax.errors import UserError
 from qllm_jax.llm import Completion, LlmError, RecordedClient, Usage
 from qllm_jax.synthesis import generate
 from qllm_jax.synthesis import loop as loop_module
+from qllm_jax.synthesis.coder import first_sentence
 from qllm_jax.synthesis.journal import Journal
 from qllm_jax.verify.report import Check, VerificationReport
 
@@ -291,7 +292,7 @@ def test_no_progress_stops_the_loop(climbing, with_synthesis, recorded, fake_mea
 def test_a_missing_answer_ends_the_run_and_says_how_to_record_it(
     climbing, with_synthesis, recorded, fake_measure, tmp_path
 ):
-    with pytest.raises(UserError, match=r"no recorded answer to this coder request.*llm\.provider"):
+    with pytest.raises(UserError, match=r"coder request .*about 'matrix/climbing.*llm\.provider"):
         run(climbing, with_synthesis(igm="off"), recorded, tmp_path, fake_measure())
 
 
@@ -311,3 +312,19 @@ def test_an_unwritable_directory_is_one_clear_error(
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         run(climbing, config, recorded, tmp_path / "file" / "design", fake_measure())
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "Use distance, e.g. to food. Then more.\n```python\ncode\n```",
+            "Use distance, e.g. to food.",
+        ),
+        ("**Bold** idea\nover lines.", "Bold idea over lines."),
+        ("```python\ncode\n```", ""),
+        ("x" * 300, "x" * 239 + "…"),
+    ],
+)
+def test_the_first_sentence_of_an_answer(text, sentence):
+    assert first_sentence(text) == sentence
