@@ -106,7 +106,9 @@ def main() -> None:
         task=TaskConfig(name=spec.name),
         agent=AgentConfig(hidden_dim=args.width, append_agent_id=False),
         mixer=MixerConfig(name="vdn"),
-        learner=LearnerConfig(num_envs=8, lr=0.002, discount=0.97, epsilon_decay_fraction=0.3, updates_per_window=2),
+        learner=LearnerConfig(
+            lr=0.002, discount=0.97, epsilon_decay_fraction=0.3, updates_per_window=2
+        ),
         runner=RunnerConfig(
             num_seeds=args.seeds, num_env_steps=args.steps, num_evaluations=10,
             num_eval_episodes=256,

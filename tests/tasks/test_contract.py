@@ -12,6 +12,7 @@ from qllm_jax.tasks.rollout import finished_episodes
 
 # One of each family and shape of state; the rest differ in a constant.
 TASKS = [
+    "hanabi",
     "lbf/8x8-2p-2f-coop",
     "lbf/10x10-3p-3f",
     "matrix/climbing",

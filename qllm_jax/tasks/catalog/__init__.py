@@ -4,6 +4,7 @@ Importing it builds nothing and does not import JaxMARL.
 """
 
 from qllm_jax.tasks.catalog import (
+    hanabi,
     lbf,
     matrix,
     mpe_fixed,
@@ -16,6 +17,7 @@ from qllm_jax.tasks.catalog import (
 from qllm_jax.tasks.entry import Entry
 
 ENTRIES: dict[str, Entry] = {
+    **hanabi.TASKS,
     **lbf.TASKS,
     **matrix.TASKS,
     **mpe_fixed.TASKS,
