@@ -50,8 +50,7 @@ def main() -> None:
         "--output", type=Path, default=Path(__file__).parent / "results" / "parity_jaxmarl.json"
     )
     args = parser.parse_args()
-    rows = {name: compare(name, args) for name in args.algorithms}
-    result = {
+    result: dict = {
         "task": TASK,
         "command": f"parity_jaxmarl.py --jaxmarl CHECKOUT --seeds {args.seeds} "
         f"--iterations {args.iterations}",
@@ -60,10 +59,12 @@ def main() -> None:
         "evaluation_episodes_per_seed": NUM_EPISODES,
         "jax": jax.__version__,
         "machine": f"{platform.machine()}, {jax.devices()[0].device_kind}",
-        "results": rows,
+        "results": {},
     }
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps(result, indent=2) + "\n")
+    for name in args.algorithms:
+        result["results"][name] = compare(name, args)
+        args.output.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
 
 
