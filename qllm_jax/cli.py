@@ -49,9 +49,11 @@ def _parser() -> argparse.ArgumentParser:
     job("train", _train, "Train one mixer over many seeds.")
     job("compare", _compare, "Train several mixers at equal configuration and report.")
 
-    tasks = commands.add_parser("tasks", help="List the tasks, or show what a coder is told.")
-    tasks.add_argument("action", nargs="?", choices=["list", "show"], default="list")
-    tasks.add_argument("name", nargs="?", help="Task id, for `show`.")
+    tasks = commands.add_parser("tasks", help="List the tasks, show or check one.")
+    tasks.add_argument("action", nargs="?", choices=["list", "show", "check"], default="list")
+    tasks.add_argument(
+        "name", nargs="?", help="Task id, or package.module:Class or file.py:Class of your own."
+    )
     tasks.set_defaults(command=_tasks)
 
     translate = commands.add_parser("translate", help="Translate a TFCAF to jnp; never runs it.")
@@ -120,13 +122,17 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _tasks(args: argparse.Namespace) -> int:
-    from qllm_jax.tasks import get_task, task_prompt, tasks_table
+    from qllm_jax.tasks import check_task, format_task_report, get_task, task_prompt, tasks_table
 
+    if args.action != "list" and args.name is None:
+        raise UserError(f"name the task: qllm-jax tasks {args.action} mpe/simple_spread.")
     if args.action == "show":
-        if args.name is None:
-            raise UserError("name the task: qllm-jax tasks show mpe/simple_spread.")
         print(task_prompt(get_task(args.name)))
         return 0
+    if args.action == "check":
+        outcome = check_task(args.name)
+        print(format_task_report(outcome))
+        return 0 if outcome.passed else 1
     rows = tasks_table()
     widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
     for row in rows:

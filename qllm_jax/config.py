@@ -49,11 +49,18 @@ class TaskConfig:
 
     Attributes:
         name: Task id from `qllm-jax tasks`.
+        env: A `MultiAgentEnv` of your own instead, as `package.module:Class` or `file.py:Class`.
         env_kwargs: Overrides for the task's environment factory, such as `{num_agents: 6}`.
     """
 
     name: str = "mpe/simple_spread"
+    env: str | None = None
     env_kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def source(self) -> str:
+        """What `qllm_jax.tasks.get_task` is asked for."""
+        return self.name if self.env is None else self.env
 
 
 @dataclasses.dataclass(frozen=True)

@@ -112,7 +112,7 @@ def compare(config: Config) -> JobOutcome:
 
 def generate(config: Config) -> JobOutcome:
     """`qllm-jax generate`: write, verify and evaluate a TFCAF; leaves an artifact."""
-    spec = get_task(config.task.name, **config.task.env_kwargs)
+    spec = get_task(config.task.source, **config.task.env_kwargs)
     directory = _job_directory(config, "generate")
     with Console() as console:
         result = _generate(config, spec, directory, console)
@@ -152,7 +152,7 @@ def report(paths: Sequence[Path], output: Path) -> Path:
 
 def _checked_task(config: Config) -> TaskSpec:
     """The task, after everything that can be known to fail has been checked."""
-    spec = get_task(config.task.name, **config.task.env_kwargs)
+    spec = get_task(config.task.source, **config.task.env_kwargs)
     make_schedule(config.learner, config.runner, spec.env.episode_length)
     for name in config.compare.mixers:
         if name not in mixer_names():
@@ -160,10 +160,15 @@ def _checked_task(config: Config) -> TaskSpec:
     return spec
 
 
+def directory_name(task: str) -> str:
+    """A task id as part of a path: itself, or a user's import path without its punctuation."""
+    return task if ":" not in task else Path(task.replace(":", ".")).name
+
+
 def _job_directory(config: Config, kind: str) -> Path:
     """A directory of its own for a job with several parts."""
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    parent = Path(config.runner.output_dir) / config.task.name
+    parent = Path(config.runner.output_dir) / directory_name(config.task.source)
     for attempt in range(1, 1000):
         path = parent / f"{kind}-{stamp}{'' if attempt == 1 else f'-{attempt}'}"
         try:
@@ -237,7 +242,7 @@ def load_tfcaf(mixer: MixerConfig, spec: TaskSpec) -> Artifact:
 
 def _train_job(config: Config, spec: TaskSpec, console: Console) -> JobOutcome:
     artifact = load_tfcaf(config.mixer, spec) if config.mixer.name.startswith("tfcaf") else None
-    parent = run_parent(config.runner.output_dir, spec.name, config.mixer.name)
+    parent = run_parent(config.runner.output_dir, directory_name(spec.name), config.mixer.name)
     with StopRequest() as should_stop:
         result, figure = _train_one(config, spec, artifact, parent, None, console, should_stop)
     tfcaf = tfcaf_summary(artifact) if artifact is not None else None
