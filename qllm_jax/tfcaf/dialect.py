@@ -77,13 +77,65 @@ def detect_dialect(tree: ast.Module) -> Dialect:
     return "torch" if words or not imported else imported[0]
 
 
-_BATCH_WORDS = re.compile(r"\b(batch|batch_size|bs|B)\b|\[B\b|\(B\b")
+_BATCHED_TEXT = re.compile(r"\b(batch|batched|batch_size|bs)\b|[\[(]\s*(B|batch\w*|bs|N_b)\s*,")
+_UNBATCHED_TEXT = re.compile(
+    r"\bunbatched\b|\bsingle (sample|state|transition)\b"
+    r"|[\[(]\s*(N|n_agents|num_agents|D|d|state_dim|n)\s*,?\s*[\])]"
+)
+_BATCH_NAMES = frozenset(("batch", "batch_size", "bs", "B", "b_size", "bsz", "n_batch"))
 
 
 def prefers_batched(entry: ast.FunctionDef, dialect: Dialect) -> bool:
     """Which reading to take where the shapes allow both: torch takes batches, jnp does not."""
-    if dialect != "numpy":
-        return dialect == "torch"
+    return dialect == "torch" or (dialect == "numpy" and says_batched(entry))
+
+
+def says_batched(entry: ast.FunctionDef) -> bool:
+    """Whether the text names a batch: in its words, or by an index like `state[:, 3]`."""
     names = {n.id for n in ast.walk(entry) if isinstance(n, ast.Name)}
-    doc = ast.get_docstring(entry) or ""
-    return bool(_BATCH_WORDS.search(doc) or names & {"batch", "batch_size", "bs", "B"})
+    if names & _BATCH_NAMES or _BATCHED_TEXT.search(ast.get_docstring(entry) or ""):
+        return True
+    return any(
+        isinstance(index, ast.Tuple)
+        and index.elts
+        and isinstance(index.elts[0], ast.Slice)
+        and _is_full(index.elts[0])
+        for index in _parameter_indices(entry)
+    )
+
+
+def says_unbatched(entry: ast.FunctionDef) -> bool:
+    """Whether the text shows arguments without a batch: `state[3]`, `agent_qs[i]`, "[N]"."""
+    if says_batched(entry):
+        return False
+    notes = [ast.get_docstring(entry) or ""]
+    notes += [ast.unparse(a.annotation) for a in entry.args.args if a.annotation is not None]
+    if any(_UNBATCHED_TEXT.search(note) for note in notes):
+        return True
+    for index in _parameter_indices(entry):
+        first = index.elts[0] if isinstance(index, ast.Tuple) and index.elts else index
+        if isinstance(first, ast.Slice):
+            if not _is_full(first):
+                return True
+        elif isinstance(first, ast.Constant):
+            if isinstance(first.value, int):
+                return True
+        elif not isinstance(index, ast.Tuple) and not isinstance(first, ast.Compare):
+            return True
+    return False
+
+
+def _is_full(part: ast.Slice) -> bool:
+    return part.lower is None and part.upper is None
+
+
+def _parameter_indices(entry: ast.FunctionDef) -> list[ast.expr]:
+    """What the first two parameters are indexed with."""
+    names = {a.arg for a in [*entry.args.posonlyargs, *entry.args.args][:2]}
+    return [
+        node.slice
+        for node in ast.walk(entry)
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in names
+    ]

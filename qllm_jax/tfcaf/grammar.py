@@ -318,8 +318,8 @@ def _check_definition(node: ast.FunctionDef, private: frozenset[str]) -> None:
     for decorator in node.decorator_list:
         text = ast.unparse(decorator)
         if text.removesuffix("()") not in (
-            *("jax.jit", "jit", "torch.no_grad", "torch.jit.script", "torch.compile"),
-            *("torch.inference_mode", "no_grad", "functools.partial"),
+            *("jax.jit", "jit", "torch.no_grad", "torch.jit.script"),
+            *("torch.inference_mode", "no_grad"),
         ):
             raise TranslationError(
                 "decorator",
@@ -352,7 +352,7 @@ def _is_literal(node: ast.AST) -> bool:
             return True
         case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=ast.Constant()):
             return True
-        case ast.Tuple(elts=items) | ast.List(elts=items):
+        case ast.Tuple(elts=items):
             return all(_is_literal(item) for item in items)
         case _:
             return False

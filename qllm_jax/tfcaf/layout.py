@@ -46,7 +46,7 @@ def _at_last_bracket(text: str, indent: int) -> list[str] | None:
     body = text[: len(text) - len(colon)]
     if not body.endswith((")", "]", "}")):
         return None
-    head, tail = _assignment(body)
+    head, _ = _assignment(body)
     opening = _matching_open(body)
     if opening is None or _has_operator(body[len(head) : opening]):
         return None
@@ -57,8 +57,7 @@ def _at_last_bracket(text: str, indent: int) -> list[str] | None:
     lines = [lead + body[: opening + 1]]
     items = _split(inside, (r", ?",))
     if len(items) == 1 or (len(inside) + len(lead) + 4 <= MAX_COLUMNS and " for " not in inside):
-        whole = inside if len(items) > 1 or not inside.endswith(",") else inside
-        lines += _operands(whole, indent + 1)
+        lines += _operands(inside, indent + 1)
     else:
         for item in items:
             if item.strip(" ,"):

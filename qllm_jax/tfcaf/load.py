@@ -34,7 +34,7 @@ def compile_source(source: str) -> Callable[..., Any]:
     for node in ast.walk(tree):
         name = getattr(node, "id", getattr(node, "attr", ""))
         if name.startswith("__"):
-            raise NameError(f"line {node.lineno} of the source uses {name!r}, which it may not.")
+            raise NameError(f"the source uses {name!r}, which it may not.")
         if not isinstance(node, ast.Import | ast.ImportFrom):
             continue
         if ast.unparse(node) not in _IMPORTS or node not in tree.body:

@@ -7,9 +7,12 @@ only if they are harmless by name. Imports the grammar and the registry. Called 
 from __future__ import annotations
 
 import ast
+import re
 
 from qllm_jax.tfcaf.contract import TranslationError
 from qllm_jax.tfcaf.grammar import is_main_guard
+
+_SETTINGS = re.compile(r"(jax\.config|torch\.set_|torch\.use_|np\.set|numpy\.set|torch\.backends)")
 
 
 def entry_functions(tree: ast.Module) -> tuple[ast.FunctionDef, tuple[str, ...]]:
@@ -67,17 +70,18 @@ def check_module_level(tree: ast.Module, dialect: str) -> None:
     Raises:
         TranslationError: Rule "module-level", or that of a name that is never harmless.
     """
+    defined = {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
     for node in tree.body:
         match node:
             case ast.FunctionDef() | ast.Import() | ast.ImportFrom() | ast.Assign():
                 pass
             case ast.AnnAssign() | ast.Expr(value=ast.Constant()) | ast.Assert() | ast.Pass():
                 pass
-            case ast.Expr(value=ast.Call(func=ast.Name(id="print"))):
+            case ast.Expr(value=ast.Call(func=called)) if _is_example(called, defined):
                 pass
             case ast.If() if is_main_guard(node):
                 pass
-            case ast.Expr() | ast.For():
+            case ast.For():
                 pass
             case _:
                 raise TranslationError(
@@ -88,6 +92,13 @@ def check_module_level(tree: ast.Module, dialect: str) -> None:
                 )
         if not isinstance(node, ast.FunctionDef | ast.Import | ast.ImportFrom):
             _check_harmless(node)
+
+
+def _is_example(called: ast.expr, defined: set[str]) -> bool:
+    """Whether a call at module level only tries the function out."""
+    if isinstance(called, ast.Name):
+        return called.id == "print" or called.id in defined
+    return isinstance(called, ast.Attribute) and called.attr in ("manual_seed", "set_printoptions")
 
 
 def _check_harmless(node: ast.AST) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from qllm_jax.tfcaf.comments import read_comments
 from qllm_jax.tfcaf.contract import Dialect, Translation, TranslationError
-from qllm_jax.tfcaf.dialect import detect_dialect, prefers_batched
+from qllm_jax.tfcaf.dialect import detect_dialect, prefers_batched, says_batched, says_unbatched
 from qllm_jax.tfcaf.grammar import parse
 from qllm_jax.tfcaf.interpreter import Reading, read_function, wrapped_entry
 from qllm_jax.tfcaf.load import compile_source
@@ -92,12 +92,22 @@ def _read(
     state_dim: int,
     comments: Any,
 ) -> Reading:
-    """Read the function batched and unbatched; where both hold, the dialect's habit decides."""
+    """Read the function batched and unbatched; where both hold, the dialect's habit decides.
+
+    A torch function is read unbatched only where its text says so, and a NumPy function only
+    where its text says nothing of a batch: one that mixes the rows of a batch by mistake would
+    pass as a sound function of one row.
+    """
     preferred = prefers_batched(entry, dialect)
+    readings = [preferred, not preferred]
+    if (dialect == "torch" and not says_unbatched(entry)) or (
+        dialect == "numpy" and says_batched(entry)
+    ):
+        readings = [True]
     failures: list[TranslationError] = []
-    for batched in (preferred, not preferred):
+    for batched in readings:
         try:
-            return _guarded(
+            reading = _guarded(
                 lambda batched=batched: read_function(  # type: ignore[misc]
                     tree, entry, dialect, batched, num_agents, state_dim, comments
                 )
@@ -106,6 +116,11 @@ def _read(
             failures.append(error)
             if error.rule in _DECIDED:
                 break
+            continue
+        row = reading.source.rstrip().endswith(")[0]")
+        if failures and failures[0].rule == "mixes-batch" and row and not batched:
+            break  # a row of shape (1,) is one sample of a batch, not a q_tot
+        return reading
     raise failures[0]
 
 

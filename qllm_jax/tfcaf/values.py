@@ -102,6 +102,7 @@ class Array(Value):
         weak: It came from a Python number by way of the data (`float(x)`, `x.item()`).
         wide: Its first axis is the rows of a mask of several axes, and the emitted array has all
             of these axes.
+        is_empty: Nothing was written to it yet, as after `torch.empty`.
         is_rows: Every entry is the number of its own sample: `arange(B)`, maybe with more axes.
     """
 
@@ -116,6 +117,7 @@ class Array(Value):
     weak: bool = False
     wide: bool = False
     is_rows: bool = False
+    is_empty: bool = False
 
     @property
     def ndim(self) -> int:

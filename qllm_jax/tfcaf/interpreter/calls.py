@@ -85,7 +85,10 @@ def call_operation(
         )
     bound = registry.bind(operation, args, kwargs, run.line)
     ctx = OpCall(run, operation.dialect, operation.name, run.line)
-    return operation.handler(ctx, **bound, **operation.extra)
+    result = operation.handler(ctx, **bound, **operation.extra)
+    if isinstance(result, Array) and operation.dialect != "jnp":
+        result.is_empty = operation.name.rsplit(".", 1)[-1] in ("empty", "empty_like", "new_empty")
+    return result
 
 
 def _holds_array(value: Value) -> bool:

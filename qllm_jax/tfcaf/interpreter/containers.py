@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf.interpreter.expressions import check_items, plain, static_key
-from qllm_jax.tfcaf.interpreter.state import Run, emittable, item_of, named
+from qllm_jax.tfcaf.interpreter.state import Run, check_weight, emittable, item_of, named
 from qllm_jax.tfcaf.values import Mapping, Sequence, Static, Value, describe, static
 
 
@@ -65,11 +65,28 @@ def call_list_method(
         case _:
             raise _unknown(run, owner, name)
     check_items(run, len(owner.items))
+    check_weight(owner, run.line)
     return static(None)
+
+
+def refuse_global_change(run: Run, owner: Sequence | Mapping) -> None:
+    """Refuse to change what stands outside of the function: it would grow with every call."""
+    if not run.frames:
+        return
+    held = owner.items if isinstance(owner, Sequence) else owner.entries
+    for name, value in run.module_scope().values.items():
+        its = value.items if isinstance(value, Sequence) else getattr(value, "entries", None)
+        if its is held:
+            raise run.refuse(
+                "global",
+                f"The function changes `{name}`, which outlives the call.",
+                "Make the list or dict inside the function.",
+            )
 
 
 def _change(run: Run, owner: Sequence, name: str, *args: Value) -> None:
     """Emit a change of a list."""
+    refuse_global_change(run, owner)
     if owner.kind != "list" or owner.of_batch:
         raise _unknown(run, owner, name)
     if not all(map(emittable, args)):
@@ -115,7 +132,8 @@ def call_dict_method(
                 return _entry(owner, found)
             return default[0] if default else static(None)
         case "update", [Mapping() as other]:
-            run.emit(code.text)
+            refuse_global_change(run, owner)
+                    run.emit(code.text)
             for key, value in other.entries.items():
                 place = c.subscript(owner.code, _key(key).code.text)
                 owner.entries[key] = named(value, place)

@@ -95,7 +95,6 @@ def _dict(run: Run, node: ast.Dict) -> Value:
         key, value = run.evaluate(key_node), run.evaluate(value_node)
         entries[static_key(run, key)] = value
         parts.append(f"{key.code.within(c.TERNARY)}: {value.code.within(c.TERNARY)}")
-    check_items(run, len(entries))
     return Mapping(entries, Code("{" + ", ".join(parts) + "}"))
 
 
@@ -135,7 +134,6 @@ def _sequence_arithmetic(run: Run, op: type[ast.AST], left: Value, right: Value)
     if isinstance(left, Sequence) and isinstance(right, Sequence):
         if op is ast.Add and left.kind == right.kind and left.kind in ("list", "tuple"):
             items = [item_of(s, i) for s in (left, right) for i in range(len(s.items))]
-            check_items(run, len(items))
             return Sequence(items, left.kind, c.binary(op, left.code, right.code))
         raise run.refuse("type", "Lists are only added.", "Make arrays of them first.")
     sequence, other = (left, right) if isinstance(left, Sequence) else (right, left)

@@ -137,7 +137,10 @@ def bind(
         if name not in bound:
             if name not in definition.defaults:
                 raise _argument(run, shown, f"was not given `{name}`")
-            bound[name] = definition.defaults[name]
+            default = definition.defaults[name]
+            if isinstance(default, Sequence):  # one list for all calls: it may only be read
+                default = dataclasses.replace(default, kind="tuple")
+            bound[name] = default
     return {name: bound[name] for name in names}
 
 

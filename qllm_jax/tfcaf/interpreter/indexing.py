@@ -199,7 +199,7 @@ def _expand(run: Run, ctx: OpCall, array: Array, parts: list[Value]) -> list[Val
         if missing:
             marked = [_Dots(full)]  # type: ignore[list-item]
         return parts[: dots[0]] + marked + parts[dots[0] + 1 :]
-    return parts + [_Rest(full)] if missing else parts  # type: ignore[list-item]
+    return [*parts, _Rest(full)] if missing else parts  # type: ignore[list-item]
 
 
 @dataclasses.dataclass(slots=True)
@@ -297,6 +297,14 @@ class _Builder:
         if step == 0 or (step is not None and step < 0 and self.run.dialect == "torch"):
             raise self._refuse("a slice needs a positive step; `flip` reverses")
         length = len(range(size)[start:stop:step])
+        reached = [b for b in (start, stop) if b is not None and b > size]
+        if reached and (self.array.cell.is_argument or (start or 0) > size):
+            raise self.ctx.refuse(
+                "index-range",
+                f"the slice {part.code.text} reaches {max(reached)}, past the end of an axis "
+                f"of size {size}.",
+                "Check the stride and the number of agents; stop at the axis's size.",
+            )
         texts = ["" if bound is None else str(bound) for bound in (start, stop, step)]
         frozen = f"{texts[0]}:{texts[1]}" + (f":{texts[2]}" if texts[2] else "")
         self._write(part.code.text, frozen, [length])
@@ -414,6 +422,10 @@ def _check_range(ctx: OpCall, const: object, size: int) -> None:
 def read(run: Run, array: Array, index: Index) -> Value:
     """`array[index]` as a value; a view where torch and NumPy give one."""
     ctx = run.context("[]")
+    if array.is_empty:
+        raise ctx.refuse(
+            "uninitialised", "it reads an array that nothing was written to.", "Start from `zeros`."
+        )
     code = array.code if index.is_plain else c.subscript(ctx.atom(array), index.text)
     if index.mask is not None:
         selected = ctx.result(index.shape, array.dtype, code, array)

@@ -136,7 +136,9 @@ def _store(run: Run, holder: Holder, code: Code, grad: bool) -> Code:
         made_stale(holder)
         return code
     if holder.item is None:
-        value = dataclasses.replace(holder.array, code=code, grad=grad, const=None, wide=False)
+        value = dataclasses.replace(
+            holder.array, code=code, grad=grad, const=None, wide=False, is_empty=False
+        )
         run.assign(holder.name, value)
         return run.scope.values[holder.name].code
     if run.scope.kind == "branch":

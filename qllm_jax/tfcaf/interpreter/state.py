@@ -206,6 +206,8 @@ class Run:
         self.line = getattr(node, "lineno", self.line)
         self.budget.step(self.line)
         value = EXPRESSIONS[type(node)](self, node)
+        if isinstance(value, Sequence | Mapping) and not isinstance(node, ast.Name | ast.Subscript):
+            check_weight(value, self.line)
         self.budget.text(len(value.code.text), self.line)
         return value
 
@@ -366,6 +368,24 @@ class Run:
         from qllm_jax.tfcaf.ops.common import array_of
 
         return array_of(ctx, value)
+
+
+def check_weight(value: Value, line: int | None) -> None:
+    """Bound what a container holds in all, with what its items hold.
+
+    Raises:
+        TranslationError: Rule "too-big"; also for a list that holds itself.
+    """
+    count, pending = 0, [value]
+    while pending:
+        item = pending.pop()
+        count += 1
+        if count > limits.MAX_WEIGHT:
+            raise limits.too_big("Lists inside lists hold too much", line)
+        if isinstance(item, Sequence):
+            pending.extend(item.items)
+        elif isinstance(item, Mapping):
+            pending.extend(item.entries.values())
 
 
 def emittable(value: Value) -> bool:

@@ -12,6 +12,7 @@ from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.emit import Branch, Define, Doc, Line
 from qllm_jax.tfcaf.interpreter import branches, indexing, mutation
+from qllm_jax.tfcaf.interpreter.containers import refuse_global_change
 from qllm_jax.tfcaf.interpreter.expressions import binary, static_key, truth_array
 from qllm_jax.tfcaf.interpreter.functions import make_function, stopped
 from qllm_jax.tfcaf.interpreter.loops import unpacked
@@ -154,6 +155,7 @@ def _store_item(run: Run, target: ast.Subscript, value: Value) -> None:
         case Sequence(kind="list"):
             _store_list_item(run, owner, index, value)
         case Mapping():
+            refuse_global_change(run, owner)
             key = static_key(run, index)
             place = c.subscript(owner.code, index.code.text)
             if emittable(value):
@@ -168,6 +170,7 @@ def _store_item(run: Run, target: ast.Subscript, value: Value) -> None:
 
 
 def _store_list_item(run: Run, owner: Sequence, index: Value, value: Value) -> None:
+    refuse_global_change(run, owner)
     if owner.of_batch:
         if not (isinstance(index, Static) and repr(index.value) == "the sample's number"):
             raise run.refuse("mixes-batch", "One sample is picked out.", "Treat all alike.")

@@ -59,7 +59,11 @@ def binary(run: Run, op: type[ast.AST], left: Any, right: Any) -> Any:
     except (ArithmeticError, ValueError, TypeError) as error:
         message = f"This arithmetic on constants fails in Python: {error}."
         raise run.refuse("static-error", message, "Check the constants.") from None
-    return checked(run, value)
+    value = checked(run, value)
+    if isinstance(value, float) and not math.isfinite(value):
+        if all(isinstance(side, int) or math.isfinite(side) for side in (left, right)):
+            raise run.refuse("static-error", "A constant overflows.", "Use smaller constants.")
+    return value
 
 
 def checked(run: Run, value: Any) -> Any:

@@ -77,6 +77,12 @@ class OpCall:
             TranslationError: Rule "type".
         """
         if isinstance(value, Array):
+            if value.is_empty and self.name not in ("[]", "[]=", ".fill", ".zero", ".copy"):
+                raise self.refuse(
+                    "uninitialised",
+                    "it reads an array that nothing was written to.",
+                    "Start from `zeros`.",
+                )
             if value.row_any and not self.run.single_row:
                 raise self.mixes_batch("looks at a result that is already over the whole batch")
             return value if not value.wide or self.is_elementwise else self._flat(value)

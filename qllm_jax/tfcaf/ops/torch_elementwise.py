@@ -443,7 +443,6 @@ def type_as(ctx: OpCall, x: Value, other: Value) -> Array:
 
 
 @op("torch", ".contiguous .cpu .cuda", "x, device=None, non_blocking=False, memory_format=None")
-@op("torch", ".requires_grad_", "x, requires_grad=True")
 @op("torch", ".resolve_conj .positive_definite", "x")
 def same_array(ctx: OpCall, x: Value, **ignored: Value) -> Array:
     """The array itself."""

@@ -130,9 +130,6 @@ def scatter(
             raise ctx.refuse("argument", "this reduction is not supported.", "Use 'sum'.")
         how = kinds[ctx.string(reduce)]
     source = ctx.cast(source, x.dtype)
-    if how == "set":
-        code = c.call("jnp.put_along_axis", [x, index, source], {"axis": along, "inplace": False})
-        return ctx.result(x.shape, x.dtype, code, x, source)
     grid = _grid(ctx, index, along)
     code = c.method(c.subscript(c.attribute(x.code, "at"), grid), how, [source.code], {})
     return ctx.result(x.shape, x.dtype, code, x, source)
