@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import re
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,10 @@ from qllm_jax.tasks import task_prompt
 from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.tfcaf import Translation, TranslationError, translate
 from qllm_jax.verify.report import VerificationReport
+
+# Candidates are asked for in threads, but checked one at a time: CPython's `ast` keeps one
+# recursion counter per interpreter, and two threads that build trees upset it (gh-106905).
+_ONE_AT_A_TIME = threading.Lock()
 
 VerifyFn = Callable[[Translation], VerificationReport]
 
@@ -92,7 +97,8 @@ def propose(session: Session, round_number: int, index: int, parent: Parent | No
             seconds=session.ledger.seconds,
         )
         if outcome["refusal"] is None:
-            accepted = _accepted(session, candidate, completion.text, outcome)
+            with _ONE_AT_A_TIME:
+                accepted = _accepted(session, candidate, completion.text, outcome)
             session.tell("valid", round_number, name, _valid_text(accepted), **_spent(accepted))
             return accepted
         refusal = Refusal(**outcome["refusal"])
@@ -182,11 +188,14 @@ def _check(session: Session, completion: Completion) -> dict[str, Any]:
         )
         return _refused("answer", f"empty-{completion.finish_reason}", feedback)
     env = session.spec.env
-    try:
-        translation = translate(completion.text, num_agents=env.num_agents, state_dim=env.state_dim)
-    except TranslationError as error:
-        return _refused("translation", error.rule, _refusal_text(error, completion.text))
-    report = session.verify_fn(translation)
+    with _ONE_AT_A_TIME:
+        try:
+            translation = translate(
+                completion.text, num_agents=env.num_agents, state_dim=env.state_dim
+            )
+        except TranslationError as error:
+            return _refused("translation", error.rule, _refusal_text(error))
+        report = session.verify_fn(translation)
     if not report.passed:
         failed = [check.name for check in report.checks if check.required and not check.passed]
         return _refused("verification", "+".join(failed), report.feedback())
@@ -197,7 +206,7 @@ def _refused(stage: str, rule: str, feedback: str) -> dict[str, Any]:
     return {"refusal": {"stage": stage, "rule": rule, "feedback": feedback}, "report": None}
 
 
-def _refusal_text(error: TranslationError, text: str) -> str:
+def _refusal_text(error: TranslationError) -> str:
     where = f"Line {error.line} of the function: " if error.line is not None else ""
     return f"{where}{error.message}\nFix: {error.fix}"
 
