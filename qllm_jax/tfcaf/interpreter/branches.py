@@ -186,13 +186,12 @@ def choose(run: Run, test: Array, body: Value, orelse: Value) -> Value:
     Raises:
         TranslationError: Rule "branch-types": they differ in form or shape.
     """
+    if isinstance(body, Static) and isinstance(orelse, Static) and body.value == orelse.value:
+        return body
     if isinstance(body, Sequence) and isinstance(orelse, Sequence):
         if len(body.items) == len(orelse.items) and body.kind == orelse.kind == "tuple":
             pairs = zip(body.items, orelse.items, strict=True)
             return run.context("if").tuple([choose(run, test, a, b) for a, b in pairs])
-    elif not isinstance(body, Array) and not isinstance(orelse, Array):
-        if isinstance(body, Static) and isinstance(orelse, Static) and body.value == orelse.value:
-            return body
     if not all(_is_numeric(side) for side in (body, orelse)):
         raise run.refuse(
             "branch-types",
@@ -211,8 +210,6 @@ def choose(run: Run, test: Array, body: Value, orelse: Value) -> Value:
                 f"{format_shape(b.shape)}.",
                 "Give both sides the same shape.",
             )
-    else:
-        shape = a.shape
     if any(isinstance(dim, Masked) for dim in shape):
         raise ctx.dynamic_shape()
     code = c.call("jnp.where", [test.code, a.code, b.code])

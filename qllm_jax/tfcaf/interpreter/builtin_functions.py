@@ -125,13 +125,13 @@ def _math_on_array(run: Run, name: str, args: list[Value]) -> Value:
     prefix = {"torch": "torch", "numpy": "numpy", "jnp": "jax.numpy"}[run.dialect]
     operation = registry.lookup(run.dialect, f"{prefix}.{name}")
     arrays = [a for a in args if isinstance(a, Array)]
-    if operation is None or any(a.shape != () for a in arrays) or not any(a.weak for a in arrays):
-        if run.dialect == "torch" or any(a.shape != () for a in arrays) or operation is None:
-            raise run.refuse(
-                "math-on-array",
-                f"`math.{name}` takes a Python number, not {describe(arrays[0])}.",
-                f"Use the array function `{prefix}.{name}`.",
-            )
+    plain_numbers = all(a.shape == () and a.weak for a in arrays)
+    if operation is None or not (plain_numbers or run.dialect == "numpy"):
+        raise run.refuse(
+            "math-on-array",
+            f"`math.{name}` takes a Python number, not {describe(arrays[0])}.",
+            f"Use the array function `{prefix}.{name}`.",
+        )
     from qllm_jax.tfcaf.interpreter.calls import call_operation
 
     return call_operation(run, operation, args, {})

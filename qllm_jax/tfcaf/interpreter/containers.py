@@ -133,7 +133,7 @@ def call_dict_method(
             return default[0] if default else static(None)
         case "update", [Mapping() as other]:
             refuse_global_change(run, owner)
-                    run.emit(code.text)
+            run.emit(code.text)
             for key, value in other.entries.items():
                 place = c.subscript(owner.code, _key(key).code.text)
                 owner.entries[key] = named(value, place)

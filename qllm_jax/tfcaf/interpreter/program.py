@@ -174,7 +174,7 @@ def _define(run: Run, node: ast.FunctionDef, body: Body) -> None:
         if not prelude.is_helper(node):
             raise TranslationError(
                 "underscore",
-                f"The function `{node.name}` has the name of a helper that is put into every output.",
+                f"`{node.name}` is the name of a helper that the output may carry.",
                 f"Call it `{node.name.strip('_') or 'helper'}`.",
                 node.lineno,
             )

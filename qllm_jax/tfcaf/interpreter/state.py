@@ -199,7 +199,7 @@ class Run:
     ours: set[str] = dataclasses.field(default_factory=set)
     masks: dict[Any, Any] = dataclasses.field(default_factory=dict)
 
-    # -- walking the tree -----------------------------------------------------------------------
+    # -- walking the tree --------------------------------------------------------------------------
 
     def evaluate(self, node: ast.expr) -> Value:
         """The value of an expression."""
@@ -249,7 +249,7 @@ class Run:
         """The value of a condition."""
         return self.evaluate(node)
 
-    # -- emitting -------------------------------------------------------------------------------
+    # -- emitting ----------------------------------------------------------------------------------
 
     def emit(self, text: str, leaves: bool = False) -> None:
         """Emit one simple statement."""
@@ -277,7 +277,7 @@ class Run:
         finally:
             self.scope = outer
 
-    # -- names ------------------------------------------------------------------------------------
+    # -- names -------------------------------------------------------------------------------------
 
     def fresh(self, base: str) -> str:
         """A name that nothing else has."""

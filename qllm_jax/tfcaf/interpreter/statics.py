@@ -60,9 +60,9 @@ def binary(run: Run, op: type[ast.AST], left: Any, right: Any) -> Any:
         message = f"This arithmetic on constants fails in Python: {error}."
         raise run.refuse("static-error", message, "Check the constants.") from None
     value = checked(run, value)
-    if isinstance(value, float) and not math.isfinite(value):
-        if all(isinstance(side, int) or math.isfinite(side) for side in (left, right)):
-            raise run.refuse("static-error", "A constant overflows.", "Use smaller constants.")
+    finite = all(isinstance(side, int) or math.isfinite(side) for side in (left, right))
+    if isinstance(value, float) and not math.isfinite(value) and finite:
+        raise run.refuse("static-error", "A constant overflows.", "Use smaller constants.")
     return value
 
 

@@ -81,9 +81,9 @@ def array_of(ctx: OpCall, value: Value) -> Array:
     code = value.code
     made = ctx.result(shape, kind, c.call("jnp.array", [code]), *rows)
     consts = [row.const for row in rows]
-    if rows and not value.of_batch and all(item is not None for item in consts):
-        if _count(consts) <= MAX_CONST and not _varying(value):
-            made.const = tuple(consts)
+    known = rows and not value.of_batch and all(item is not None for item in consts)
+    if known and _count(consts) <= MAX_CONST and not _varying(value):
+        made.const = tuple(consts)
     return made
 
 

@@ -52,7 +52,7 @@ class OpCall:
     name: str
     line: int | None
 
-    # -- refusing -----------------------------------------------------------------------------
+    # -- refusing ----------------------------------------------------------------------------------
 
     def refuse(self, rule: str, message: str, fix: str) -> TranslationError:
         """A refusal at this call; the handler raises it."""
@@ -68,7 +68,7 @@ class OpCall:
         """Called as a method of its first argument."""
         return self.name.startswith(".")
 
-    # -- reading arguments ----------------------------------------------------------------------
+    # -- reading arguments -------------------------------------------------------------------------
 
     def array(self, value: Value) -> Array:
         """An argument as an array; Python numbers and lists of them become arrays.
@@ -196,7 +196,7 @@ class OpCall:
             raise self.refuse("axis", "an axis is named twice.", "Name each axis once.")
         return tuple(a for a in found if a < x.ndim)
 
-    # -- the batch --------------------------------------------------------------------------------
+    # -- the batch ---------------------------------------------------------------------------------
 
     def mixes_batch(self, what: str) -> TranslationError:
         """The refusal for what lets one sample of the batch see another."""
@@ -229,7 +229,7 @@ class OpCall:
         assert isinstance(size, int)
         return size
 
-    # -- results ------------------------------------------------------------------------------------
+    # -- results -----------------------------------------------------------------------------------
 
     def result(
         self,
@@ -265,7 +265,7 @@ class OpCall:
         """A tuple of values."""
         return Sequence(list(items), "tuple", c.display([item.code for item in items], True))
 
-    # -- emitting -----------------------------------------------------------------------------------
+    # -- emitting ----------------------------------------------------------------------------------
 
     def emit(self, x: Value, name: str, *args: Any, **kwargs: Any) -> Code:
         """`x.name(…)` where the author called a method, else `jnp.name(x, …)`.

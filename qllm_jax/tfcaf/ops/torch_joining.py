@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 from qllm_jax.tfcaf import code as c
@@ -78,7 +79,7 @@ def split(ctx: OpCall, x: Value, size: Value, axis: Value) -> Value:
             raise ctx.refuse("argument", "the size is not positive.", "Use a size of 1 or more.")
         sizes = [min(each, total - start) for start in range(0, total, each)]
     edges = [sum(sizes[:i]) for i in range(len(sizes) + 1)]
-    return parts(ctx, x, along, list(zip(edges, edges[1:], strict=False)))
+    return parts(ctx, x, along, list(itertools.pairwise(edges)))
 
 
 @op("torch", "torch.chunk .chunk", "x|input, count|chunks, axis|dim=0")
