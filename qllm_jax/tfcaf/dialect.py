@@ -70,8 +70,8 @@ def detect_dialect(tree: ast.Module) -> Dialect:
         elif isinstance(node, ast.keyword):
             words += node.arg in ("dim", "keepdim")
     for dialect in ("torch", "jnp", "numpy"):  # beside torch or jnp, NumPy serves for constants
-        if counts[dialect]:  # type: ignore[index]
-            return dialect  # type: ignore[return-value]
+        if counts[dialect]:
+            return dialect
     if has_at or (imported and imported[0] == "jnp"):
         return "jnp"
     return "torch" if words or not imported else imported[0]

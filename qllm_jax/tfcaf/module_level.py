@@ -36,7 +36,7 @@ def entry_functions(tree: ast.Module) -> tuple[ast.FunctionDef, tuple[str, ...]]
             + (f" (found: {', '.join(defined)})." if defined else "."),
             "Define one function of (agent_qs, state).",
         )
-    notes = ()
+    notes: tuple[str, ...] = ()
     if len(free) > 1:
         notes = (f"of {len(free)} functions that fit, the last one, `{chosen[0].name}`, is used",)
     return chosen[0], notes

@@ -27,6 +27,9 @@ _FENCE = re.compile(
 )
 _MIDLINE_FENCE = re.compile(r"(?P<fence>`{3,})[ \t]*(?P<rest>[\w+#-]{0,20}[ \t]*)$")
 _CODE_START = re.compile(r"^(?:def|import|from|async def|class|@)[ \w]")
+_ANY_START = re.compile(
+    r"^([ \t]*)(?:(?:async[ \t]+)?def|class|import|from|\w+[ \t]*=[ \t]*lambda)\b"
+)
 _PYTHON_TAGS = frozenset(
     """python py python3 py3 python2 ipython ipython3 pycon code
     torch pytorch numpy jax jnp""".split()  # noqa: SIM905
@@ -253,11 +256,10 @@ def _unfenced(text: str) -> CodeBlock:
     lines = [
         re.sub(r"^\s{0,80}<[a-zA-Z_]{1,20}[^<>\n]{0,80}>", "", line) for line in text.split("\n")
     ]
-    starts = [DEFINES.match(line) for line in lines]
-    first = next((match for match in starts if match), None)
-    if first is None:
+    if not any(DEFINES.match(line) for line in lines):
         return CodeBlock("")
-    margin = len((first[1] or first[2] or "").expandtabs(4))
+    indents = [len(m[1].expandtabs(4)) for m in map(_ANY_START.match, lines) if m]
+    margin = min(indents)
     body = []
     for line in lines:
         wide = line.expandtabs(4) if margin else line

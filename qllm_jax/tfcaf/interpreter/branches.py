@@ -188,10 +188,9 @@ def choose(run: Run, test: Array, body: Value, orelse: Value) -> Value:
     """
     if isinstance(body, Static) and isinstance(orelse, Static) and body.value == orelse.value:
         return body
-    if isinstance(body, Sequence) and isinstance(orelse, Sequence):
-        if len(body.items) == len(orelse.items) and body.kind == orelse.kind == "tuple":
-            pairs = zip(body.items, orelse.items, strict=True)
-            return run.context("if").tuple([choose(run, test, a, b) for a, b in pairs])
+    if _same_tuple(body, orelse):
+        pairs = zip(body.items, orelse.items, strict=True)  # type: ignore[attr-defined]
+        return run.context("if").tuple([choose(run, test, a, b) for a, b in pairs])
     if not all(_is_numeric(side) for side in (body, orelse)):
         raise run.refuse(
             "branch-types",
@@ -200,20 +199,29 @@ def choose(run: Run, test: Array, body: Value, orelse: Value) -> Value:
         )
     ctx = run.context("if")
     a, b = ctx.array(body), ctx.array(orelse)
+    shape = a.shape
     if not same_shape(a.shape, b.shape):
-        if a.shape == () or b.shape == ():
-            shape = ctx.broadcast(a, b)
-        if (a.shape != () and b.shape != ()) or (a.shape != b.shape and not _numbers(body, orelse)):
+        if not _numbers(body, orelse):
             raise run.refuse(
                 "branch-types",
                 f"A condition on data chooses between shapes {format_shape(a.shape)} and "
                 f"{format_shape(b.shape)}.",
                 "Give both sides the same shape.",
             )
+        shape = ctx.broadcast(a, b)
     if any(isinstance(dim, Masked) for dim in shape):
         raise ctx.dynamic_shape()
     code = c.call("jnp.where", [test.code, a.code, b.code])
     return ctx.result(shape, promote(a.dtype, b.dtype), code, a, b)
+
+
+def _same_tuple(body: Value, orelse: Value) -> bool:
+    return (
+        isinstance(body, Sequence)
+        and isinstance(orelse, Sequence)
+        and body.kind == orelse.kind == "tuple"
+        and len(body.items) == len(orelse.items)
+    )
 
 
 def _numbers(*values: Value) -> bool:

@@ -36,12 +36,12 @@ def call_list_method(
             owner.items.insert(index, item)
             _renumber(owner)
         case "pop", ([] | [Static(value=int())]):
-            at = plain(run, args[0]) if args else -1
-            if not owner.items or not -len(owner.items) <= at < len(owner.items):
+            place = plain(run, args[0]) if args else -1
+            if not owner.items or not -len(owner.items) <= place < len(owner.items):
                 raise run.refuse("index-range", "An empty list is popped.", "Check its length.")
             target = run.fresh("popped")
             run.emit(f"{target} = {c.method(owner.code, name, list(args), {}).text}")
-            item = owner.items.pop(at)
+            item = owner.items.pop(place)
             _renumber(owner)
             return named(item, c.Code(target))
         case "reverse", []:

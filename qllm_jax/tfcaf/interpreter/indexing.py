@@ -154,7 +154,7 @@ def resolve(run: Run, array: Array, index: Value) -> Index:
     if array.wide:
         raise ctx.dynamic_shape()
     is_tuple = isinstance(index, Sequence) and index.kind == "tuple"
-    parts = [_part(run, p) for p in (index.items if is_tuple else [index])]  # type: ignore[union-attr]
+    parts = [_part(run, p) for p in (index.items if is_tuple else [index])]
     parts = _expand(run, ctx, array, parts)
     builder = _Builder(run, ctx, array)
     for part in parts:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf.code import Code
@@ -33,7 +34,7 @@ class Holder:
     array: Array
     item: Code | None = None  # source of the item; None for the variable itself
     owner: Sequence | Mapping | None = None
-    key: object = None
+    key: Any = None
 
 
 def update(run: Run, old: Array, new: Array) -> None:
@@ -149,7 +150,7 @@ def _store(run: Run, holder: Holder, code: Code, grad: bool) -> Code:
                 raise _aliasing(run, holder)
             return code
         run.emit(f"{holder.item.text} = {code.text}")
-        holder.owner.items[holder.key] = dataclasses.replace(  # type: ignore[index]
+        holder.owner.items[holder.key] = dataclasses.replace(
             holder.array, code=holder.item, grad=grad
         )
     elif isinstance(holder.owner, Mapping):
@@ -165,7 +166,7 @@ def made_stale(holder: Holder) -> None:
     if holder.item is None:
         holder.scope.values[holder.name] = Stale(holder.name, holder.array.code)
     elif isinstance(holder.owner, Sequence):
-        holder.owner.items[holder.key] = Stale(holder.name, holder.item)  # type: ignore[index]
+        holder.owner.items[holder.key] = Stale(holder.name, holder.item)
     elif isinstance(holder.owner, Mapping):
         holder.owner.entries[holder.key] = Stale(holder.name, holder.item)
 

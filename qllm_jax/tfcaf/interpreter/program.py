@@ -205,7 +205,9 @@ def _check_result(run: Run, entry: ast.FunctionDef, result: Value, batched: bool
             f"The function returns {describe(result)}; expected an array of shape {expected}.",
             "Return one q_tot per row, computed from agent_qs.",
         )
-    fits = {(Batch(), 1): "[0, 0]", (Batch(),): "[0]"} if batched else {(): "", (1,): "[0]"}
+    fits: dict[Shape, str] = (
+        {(Batch(), 1): "[0, 0]", (Batch(),): "[0]"} if batched else {(): "", (1,): "[0]"}
+    )
     if result.shape not in fits or (result.row_any and not run.single_row):
         raise run.refuse(
             "result-shape",

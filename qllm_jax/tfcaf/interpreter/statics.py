@@ -14,7 +14,7 @@ from qllm_jax.tfcaf import limits
 from qllm_jax.tfcaf.interpreter.state import Run
 from qllm_jax.tfcaf.values import Batch
 
-_BINARY = {
+_BINARY: dict[type[ast.AST], Any] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -28,7 +28,7 @@ _BINARY = {
     ast.BitOr: operator.or_,
     ast.BitXor: operator.xor,
 }
-_COMPARE = {
+_COMPARE: dict[type[ast.AST], Any] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
     ast.Lt: operator.lt,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from collections.abc import Sequence as AnySequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf import limits
@@ -34,6 +34,10 @@ from qllm_jax.tfcaf.values import (
     promote,
     static,
 )
+
+Int: TypeAlias = int  # the class below has methods of the plain names
+Bool: TypeAlias = bool
+Axes: TypeAlias = tuple[int, ...]
 
 
 @dataclasses.dataclass(slots=True)
@@ -64,7 +68,7 @@ class OpCall:
         return self.name.lstrip("@").replace("torch.nn.functional.", "F.")
 
     @property
-    def is_method(self) -> bool:
+    def is_method(self) -> Bool:
         """Called as a method of its first argument."""
         return self.name.startswith(".")
 
@@ -97,7 +101,7 @@ class OpCall:
         )
 
     @property
-    def is_elementwise(self) -> bool:
+    def is_elementwise(self) -> Bool:
         """Whether the operation treats every element alike, in arrays of any layout."""
         return self.name.rsplit(".", 1)[-1] in _ELEMENTWISE
 
@@ -107,15 +111,15 @@ class OpCall:
         code = c.method(x.code, "reshape", [Code(f"-1, {rest}" if rest else "-1")], {})
         return dataclasses.replace(x, code=code, wide=False)
 
-    def is_static(self, value: Value) -> bool:
+    def is_static(self, value: Value) -> Bool:
         """Whether an argument is a Python value known at translation."""
         return isinstance(value, Static)
 
-    def is_none(self, value: Value) -> bool:
+    def is_none(self, value: Value) -> Bool:
         """Whether an argument is None (given or by default)."""
         return isinstance(value, Static) and value.value is None
 
-    def int(self, value: Value, what: str = "argument") -> int:
+    def int(self, value: Value, what: str = "argument") -> Int:
         """A static integer argument."""
         if isinstance(value, Static) and type(value.value) is int:
             return value.value
@@ -123,13 +127,13 @@ class OpCall:
             return value.const
         raise self.static_expected(value, what, "an integer")
 
-    def bool(self, value: Value, what: str = "argument") -> bool:
+    def bool(self, value: Value, what: str = "argument") -> Bool:
         """A static truth value argument."""
         if isinstance(value, Static) and isinstance(value.value, bool | int):
             return bool(value.value)
         raise self.static_expected(value, what, "True or False")
 
-    def number(self, value: Value, what: str = "argument") -> float | int:
+    def number(self, value: Value, what: str = "argument") -> float | Int:
         """A static number argument."""
         if isinstance(value, Static) and isinstance(value.value, bool | int | float):
             return value.value
@@ -149,7 +153,7 @@ class OpCall:
             return value.kind
         named = getattr(value, "name", None)  # the builtins float, int and bool are dtypes too
         if named in ("float", "int", "bool"):
-            return named  # type: ignore[return-value]
+            return named
         if isinstance(value, Static) and value.value in _DTYPE_NAMES:
             return _DTYPE_NAMES[value.value]
         raise self.static_expected(value, "dtype", "a dtype such as float32")
@@ -171,7 +175,7 @@ class OpCall:
             return value.items
         return [value]
 
-    def axis(self, x: Array, axis: Value, extra: int = 0) -> int:
+    def axis(self, x: Array, axis: Value, extra: Int = 0) -> Int:
         """A static axis of `x`, made non-negative; `extra` counts axes that are being added.
 
         Raises:
@@ -187,7 +191,7 @@ class OpCall:
             )
         return number % ndim
 
-    def axes(self, x: Array, axis: Value) -> tuple[int, ...]:
+    def axes(self, x: Array, axis: Value) -> Axes:
         """Static axes of `x`: an int, a tuple, or None for all, made non-negative."""
         if self.is_none(axis) or (isinstance(axis, Sequence) and not axis.items):
             return tuple(range(x.ndim))
@@ -206,7 +210,7 @@ class OpCall:
             "Work on each row by itself: reduce over the agent or feature axis (dim=1 or -1).",
         )
 
-    def refuse_mixing(self, x: Array, axes: Iterable[int]) -> None:
+    def refuse_mixing(self, x: Array, axes: Iterable[Int]) -> None:
         """Refuse an operation along axes that are the batch, or rows picked by a mask."""
         for axis in axes:
             if axis < x.ndim and isinstance(x.shape[axis], Batch):
@@ -222,7 +226,7 @@ class OpCall:
             "Keep all rows and use `where(mask, value, other)`.",
         )
 
-    def fixed_size(self, x: Array, axis: int) -> int:
+    def fixed_size(self, x: Array, axis: Int) -> Int:
         """The size of an axis that is neither batch nor masked."""
         self.refuse_mixing(x, [axis])
         size = x.shape[axis]
@@ -237,7 +241,7 @@ class OpCall:
         dtype: Kind,
         code: Code,
         *sources: Value,
-        grad: bool | None = None,
+        grad: Bool | None = None,
     ) -> Array:
         """A new array; it depends on `agent_qs` where one of its sources does."""
         shape = tuple(shape)
@@ -287,13 +291,13 @@ class OpCall:
         self.run.helpers.add(name)
         return self.call(name, *args, **kwargs)
 
-    def spell(self, axes: tuple[int, ...], like: Value | None = None) -> Any:
+    def spell(self, axes: Axes, like: Value | None = None) -> Any:
         """Axes as an argument: the author's text where given, else one int or a tuple."""
         if like is not None and not self.is_none(like):
             return like.code
         return axes[0] if len(axes) == 1 else axes
 
-    def spell_reduced(self, x: Array, axes: tuple[int, ...], like: Value) -> Any:
+    def spell_reduced(self, x: Array, axes: Axes, like: Value) -> Any:
         """Axes of a reduction: left out where it is over all of them."""
         if self.is_none(like) or (isinstance(like, Sequence) and not like.items):
             return None
@@ -333,14 +337,14 @@ class OpCall:
         """The dtype of a result of several arrays."""
         return promote(*(array.dtype for array in arrays))
 
-    def int_value(self, value: int) -> Static:
+    def int_value(self, value: Int) -> Static:
         """A static integer result."""
         return static(value)
 
 
 _DTYPE_NAMES: dict[Any, Kind] = {
-    **dict.fromkeys(("float32", "float64", "float", "float_"), "float"),  # type: ignore[dict-item]
-    **dict.fromkeys(("int32", "int64", "int", "long"), "int"),  # type: ignore[dict-item]
+    **dict.fromkeys(("float32", "float64", "float", "float_"), "float"),
+    **dict.fromkeys(("int32", "int64", "int", "long"), "int"),
     "bool": "bool",
 }
 _ELEMENTWISE = frozenset(

@@ -12,7 +12,7 @@ from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.values import Array, Masked, Value, format_shape, promote, same_dim
 
-_NAMES = {
+_NAMES: dict[type[ast.AST], str] = {
     ast.Add: "+",
     ast.Sub: "-",
     ast.Mult: "*",

@@ -63,7 +63,7 @@ class Parameter:
     """A parameter of an operation: the handler's name, then other accepted names."""
 
     names: tuple[str, ...]
-    default: Any = dataclasses.field(default_factory=lambda: REQUIRED)
+    default: Any
     keyword_only: bool = False
     variadic: bool = False
     only_default: bool = False

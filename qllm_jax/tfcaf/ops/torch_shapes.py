@@ -63,7 +63,7 @@ def reshape_as(ctx: OpCall, x: Value, other: Value) -> Array:
     """The shape of another array."""
     x, other = ctx.array(x), ctx.array(other)
     sizes = [
-        Static(dim, c.subscript(c.attribute(other.code, "shape"), str(i)))  # type: ignore[arg-type]
+        Static(dim, c.subscript(c.attribute(other.code, "shape"), str(i)))
         for i, dim in enumerate(other.shape)
     ]
     new = np_shapes.reshaped(ctx, x, list(sizes))
@@ -94,7 +94,7 @@ def flatten(ctx: OpCall, x: Value, start: Value, end: Value) -> Array:
                     static(-1) if not merged or _known(merged) else _merged(ctx, x, first, last)
                 )
             elif axis < first or axis > last:
-                sizes.append(Static(dim, c.subscript(shown, str(axis))))  # type: ignore[arg-type]
+                sizes.append(Static(dim, c.subscript(shown, str(axis))))
     new = np_shapes.reshaped(ctx, x, sizes)
     return _reshaped_view(ctx, x, new, c.method(ctx.atom(x), "reshape", list(sizes), {}))
 
@@ -119,7 +119,7 @@ def unflatten(ctx: OpCall, x: Value, axis: Value, sizes: Value) -> Array:
     inner = ctx.items(sizes)
     all_sizes: list[Value] = []
     for a, dim in enumerate(x.shape):
-        all_sizes += inner if a == along else [Static(dim, c.subscript(shown, str(a)))]  # type: ignore[list-item]
+        all_sizes += inner if a == along else [Static(dim, c.subscript(shown, str(a)))]
     new = np_shapes.reshaped(ctx, x, all_sizes)
     return _reshaped_view(ctx, x, new, c.method(ctx.atom(x), "reshape", list(all_sizes), {}))
 
