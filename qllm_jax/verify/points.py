@@ -14,7 +14,7 @@ from qllm_jax.tasks.spec import TaskSpec
 SAMPLES = 6  # agent values per state; see `agent_values`
 LARGE_QS = 1e3  # magnitude of agent values in the group "large"
 LARGE_FACTOR = 10.0  # … and the factor on the state
-_NUM_LARGE = 32
+NUM_LARGE = 32
 _NUM_RELABELLED = 32  # states that are relabelled, per permutation
 _SEED = 20
 
@@ -181,21 +181,23 @@ def _zeros(
 def _large(
     rng: np.random.Generator, states: np.ndarray, num_agents: int, spec: TaskSpec | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Agent values up to ±`LARGE_QS`; states times `LARGE_FACTOR` where that can occur.
+    """Agent values up to ±`LARGE_QS`; in the second half states times `LARGE_FACTOR` too.
 
     Features that the task bounds, and those that only ever hold whole numbers (flags, action ids),
     stay as they are: ten times an action id is not a large one but none.
     """
-    chosen = states[rng.integers(0, len(states), size=_NUM_LARGE)]
+    chosen = states[rng.integers(0, len(states), size=NUM_LARGE)]
+    chosen[: NUM_LARGE // 2] = states[np.arange(NUM_LARGE // 2) % min(4, len(states))]
     fixed = (states == np.round(states)).all(0)
     for field in spec.layout if spec is not None else ():
         if np.isfinite(field.low) and np.isfinite(field.high):
             fixed[field.start : field.stop] = True
-    signs = rng.choice([-1.0, 1.0], size=(_NUM_LARGE, num_agents))
-    sizes = LARGE_QS * rng.uniform(0.5, 1.0, size=(_NUM_LARGE, num_agents))
+    signs = rng.choice([-1.0, 1.0], size=(NUM_LARGE, num_agents))
+    sizes = LARGE_QS * rng.uniform(0.5, 1.0, size=(NUM_LARGE, num_agents))
     signs[0], signs[1] = 1.0, -1.0
     sizes[:2] = LARGE_QS
-    return signs * sizes, np.where(fixed, chosen, LARGE_FACTOR * chosen)
+    half = np.arange(NUM_LARGE)[:, None] < NUM_LARGE // 2
+    return signs * sizes, np.where(fixed | half, chosen, LARGE_FACTOR * chosen)
 
 
 def _relabelled(

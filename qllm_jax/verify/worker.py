@@ -12,6 +12,7 @@ import gc
 import hashlib
 import importlib.util
 import io
+import itertools
 import json
 import os
 import pathlib
@@ -25,7 +26,7 @@ from typing import Any
 
 MAX_FRAME_BYTES = 1 << 28
 LENGTH_BYTES = 8
-_LOW_BYTES = 640 << 20
+_REQUESTS_PER_CACHE = 20  # functions whose programs are kept; some 20 MiB each
 _LENGTH = struct.Struct(">Q")
 
 
@@ -271,16 +272,9 @@ def _status(pid: str, key: str) -> int:
 
 
 def _free_bytes() -> int:
-    """Address space left. JAX's caches of programs and operations are dropped as it runs low."""
-    import jax
-
+    """Address space left."""
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    free = limit - _status("self", "VmSize") * 1024
-    if free < _LOW_BYTES:
-        jax.clear_caches()
-        gc.collect()
-        free = limit - _status("self", "VmSize") * 1024
-    return free
+    return limit - _status("self", "VmSize") * 1024
 
 
 def _limit_process(memory_bytes: int) -> None:
@@ -330,6 +324,14 @@ def _set_up(memory_bytes: int, paths: list[str]) -> None:
     _limit_process(memory_bytes)
 
 
+def _drop_caches() -> None:
+    """Forget compiled programs, so that memory does not grow with every function."""
+    import jax
+
+    jax.clear_caches()
+    gc.collect()
+
+
 def main() -> None:
     """Serve requests until standard input ends. Arguments: memory limit in bytes, JSON paths."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
@@ -338,10 +340,15 @@ def main() -> None:
     _set_up(int(sys.argv[1]), json.loads(sys.argv[2]))
     answers.write(pack({"ready": time.monotonic() - started}, {}))
     answers.flush()
-    while prefix := requests.read(LENGTH_BYTES):
+    for count in itertools.count(1):
+        prefix = requests.read(LENGTH_BYTES)
+        if not prefix:
+            return
         header, arrays = unpack(requests.read(frame_length(prefix)))
         answers.write(_answer(header, arrays))
         answers.flush()
+        if count % _REQUESTS_PER_CACHE == 0:
+            _drop_caches()
 
 
 if __name__ == "__main__":
