@@ -152,13 +152,14 @@ def random_inputs(num_agents: int, state_dim: int, batch: int, seed: int = 0):
     return rng.normal(size=(batch, num_agents)).astype(np.float32), states.astype(np.float32)
 
 
-def assert_close(actual, expected, rtol=1e-5, what="value"):
-    """Relative to each row's largest magnitude; NaN agrees with NaN only."""
+def assert_close(actual, expected, rtol=1e-5, what="value", size=None):
+    """Relative to `size`, by default each row's largest magnitude; NaN agrees with NaN only."""
     actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
     assert actual.shape == expected.shape, f"{what}: shape {actual.shape}, not {expected.shape}"
     finite = np.where(np.isfinite(expected), np.abs(expected), 0.0)
-    size = np.maximum(finite.max(axis=-1, keepdims=True) if expected.ndim > 1 else finite, 1e-2)
-    wrong = np.abs(actual - expected) > rtol * size
+    if size is None:
+        size = finite.max(axis=-1, keepdims=True) if expected.ndim > 1 else finite
+    wrong = np.abs(actual - expected) > rtol * np.maximum(np.nan_to_num(size), 1e-2)
     wrong |= np.isnan(actual) != np.isnan(expected)
     wrong &= ~((actual == expected) & ~np.isfinite(expected))
     where = np.argwhere(wrong)
@@ -166,6 +167,12 @@ def assert_close(actual, expected, rtol=1e-5, what="value"):
         f"{what} differs at {where[:3].tolist()}: "
         f"{actual[wrong][:3]} instead of {expected[wrong][:3]}"
     )
+
+
+def terms(agent_qs, credit, value):
+    """Size of the terms that a value adds up, which bounds its rounding: [B]."""
+    sizes = np.sum(np.abs(np.nan_to_num(credit) * agent_qs), axis=-1)
+    return np.maximum(sizes, np.abs(np.nan_to_num(value, posinf=0.0, neginf=0.0)))
 
 
 BATCHES = (1, 2, 7, 64, 6)
@@ -232,7 +239,7 @@ def _expansions() -> dict[str, str]:
     """What stands for the long stretches of the resource attacks."""
     return {
         "DEEP_PLUS": "+ 1 " * 3000,
-        "DEEP_PARENS": "(" * 90 + "q.sum(-1)" + ")" * 90,
+        "DEEP_PARENS": "(" * 300 + "q.sum(-1)" + ")" * 300,
         "DEEP_ATTR": ".T" * 3000,
         "DEEP_MINUS": "-" * 3000,
         "DEEP_LAMBDA": "lambda: " * 90,
