@@ -174,10 +174,15 @@ def select(
     return ties[0], f"it has the highest mean among the statistically tied {tied}."
 
 
-def kendall_tau(left: Sequence[str], right: Sequence[str]) -> float:
-    """Kendall's τ of two rankings of the same names: 1 equal, -1 reversed."""
-    place = {name: index for index, name in enumerate(right)}
-    pairs = [(a, b) for i, a in enumerate(left) for b in left[i + 1 :]]
-    if not pairs:
-        return 1.0
-    return sum(1 if place[a] < place[b] else -1 for a, b in pairs) / len(pairs)
+def kendall_tau(ranking: Sequence[str], scores: Mapping[str, float]) -> float | None:
+    """Kendall's τ of a ranking, best first, against scores: 1 agrees, -1 is reversed.
+
+    Pairs with equal scores do not count; None where no pair does.
+    """
+    signs = [
+        1 if scores[better] > scores[worse] else -1
+        for index, better in enumerate(ranking)
+        for worse in ranking[index + 1 :]
+        if scores[better] != scores[worse]
+    ]
+    return sum(signs) / len(signs) if signs else None

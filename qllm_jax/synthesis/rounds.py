@@ -269,7 +269,6 @@ def _agreement(
     measured: Mapping[str, ArmMeasurement] | None,
     opinion: Review | None,
 ) -> float | None:
-    if measured is None or opinion is None or not opinion.ranking or len(names) < 2:
+    if measured is None or opinion is None:
         return None
-    by_score = sorted(names, key=lambda name: -measured[name].score)
-    return kendall_tau(opinion.ranking, by_score)
+    return kendall_tau(opinion.ranking, {name: measured[name].score for name in names})

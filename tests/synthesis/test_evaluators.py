@@ -89,6 +89,9 @@ def test_a_candidate_that_diverges_loses_to_one_that_does_not():
 
 
 def test_kendalls_tau():
-    assert kendall_tau("abc", "abc") == 1.0
-    assert kendall_tau("abc", "cba") == -1.0
-    assert kendall_tau("abc", "acb") == pytest.approx((2 - 1) / 3)
+    scores = {"a": 3.0, "b": 2.0, "c": 1.0}
+    assert kendall_tau("abc", scores) == 1.0
+    assert kendall_tau("cba", scores) == -1.0
+    assert kendall_tau("acb", scores) == pytest.approx((2 - 1) / 3)
+    assert kendall_tau("abc", {**scores, "b": 3.0}) == 1.0  # a and b tie: two pairs are left
+    assert kendall_tau("abc", dict.fromkeys("abc", 0.0)) is None
