@@ -74,6 +74,11 @@ TASKS = {
         "MPE_simple_adversary_v3", "adversary_0", good_team, "simple_adversary_adversary",
     ),
 }  # fmt: skip
+# Steps per seed, seeds, width of the network, discount, gradient steps per window.
+SETTINGS = {
+    "prey": (5_000_000, 3, 48, 0.97, 2),
+    "adversary": (2_000_000, 4, 32, 0.95, 1),
+}
 
 
 def make_spec(who: str) -> TaskSpec:
@@ -97,23 +102,20 @@ def main() -> None:
     """Train, choose the best seed, save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("who", choices=sorted(TASKS))
-    parser.add_argument("--steps", type=int, default=5_000_000)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--width", type=int, default=48)
     args = parser.parse_args()
+    steps, seeds, width, discount, updates = SETTINGS[args.who]
     spec = make_spec(args.who)
     config = Config(
         task=TaskConfig(name=spec.name),
-        agent=AgentConfig(hidden_dim=args.width, append_agent_id=False),
+        agent=AgentConfig(hidden_dim=width, append_agent_id=False),
         mixer=MixerConfig(name="vdn"),
         learner=LearnerConfig(
-            lr=0.002, discount=0.97, epsilon_decay_fraction=0.3, updates_per_window=2
+            lr=0.002, discount=discount, epsilon_decay_fraction=0.3, updates_per_window=updates
         ),
         runner=RunnerConfig(
-            num_seeds=args.seeds, num_env_steps=args.steps, num_evaluations=10,
-            num_eval_episodes=256,
+            num_seeds=seeds, num_env_steps=steps, num_evaluations=10, num_eval_episodes=256
         ),
-    )  # fmt: skip
+    )
     mixer = make_mixer(config.mixer, 1, spec.env.state_dim, ())
     output = run_training(
         spec, mixer, config,
