@@ -20,6 +20,7 @@ import jax
 from qllm_jax.errors import UserError
 from qllm_jax.tfcaf.contract import Dialect, Translation, TranslationError
 from qllm_jax.tfcaf.load import compile_source
+from qllm_jax.tfcaf.translate import translate
 from qllm_jax.tfcaf.wrapper import RepairMode, repaired_source, unrepaired_source
 
 SOURCE_NAME, RECORD_NAME = "tfcaf.py", "tfcaf.json"
@@ -198,7 +199,6 @@ def load_artifact(
 
 def _function(source: str, record: Mapping[str, Any], path: Path) -> Callable:
     """Compile what the grammar accepts of a source; a repair's wrapper is put on again."""
-    from qllm_jax.tfcaf.translate import translate
 
     try:
         repair = unrepaired_source(source)
