@@ -49,7 +49,7 @@ SHAPES = {
     "list-item-fence": f"- {F3}python\n{indent(CODE, '  ')}  {F3}\n",
     "tab-indented": f"\t{F3}py\n{indent(CODE, chr(9))}\t{F3}\n",
     "block-quote": "\n".join("> " + line for line in f"{F3}python\n{CODE}{F3}".split("\n")),
-    "prose-without-fence": f"Sure! Here is the function.\n\n{CODE}\nThis returns one value per row.\n",
+    "prose-without-fence": f"Sure! Here it is.\n\n{CODE}\nThis returns one value per row.\n",
     "prose-with-call-word": f"Use it (carefully)!\n\n{CODE}\nNote: it's simple; don't worry.",
     "indented-without-fence": f"The function:\n\n{indent(CODE, '    ')}\nIt sums.\n",
     "xml-tag": f"<answer>\n{CODE}</answer>",
