@@ -49,6 +49,10 @@ def _parser() -> argparse.ArgumentParser:
     job("train", _train, "Train one mixer over many seeds.")
     job("compare", _compare, "Train several mixers at equal configuration and report.")
 
+    resume = commands.add_parser("resume", help="Continue a training that was stopped or killed.")
+    resume.add_argument("run", type=Path, metavar="RUN_DIR")
+    resume.set_defaults(command=_resume)
+
     tasks = commands.add_parser("tasks", help="List the tasks, show or check one.")
     tasks.add_argument("action", nargs="?", choices=["list", "show", "check"], default="list")
     tasks.add_argument(
@@ -111,6 +115,12 @@ def _compare(args: argparse.Namespace) -> int:
     from qllm_jax.compose import compose_config
 
     return pipeline.compare(compose_config(args.overrides)).exit_code
+
+
+def _resume(args: argparse.Namespace) -> int:
+    from qllm_jax import pipeline
+
+    return pipeline.resume(args.run).exit_code
 
 
 def _report(args: argparse.Namespace) -> int:

@@ -258,7 +258,8 @@ class RunnerConfig:
         num_devices: Devices to shard seeds over; None is all.
         matmul_precision: `highest`, `tf32` or `bf16`.
         output_dir: Parent of run directories.
-        checkpoint: Save the final state (and between chunks, so that a stop loses nothing).
+        checkpoint: Save the whole state while training, so that `qllm-jax resume` can go on.
+        checkpoint_interval_s: Least seconds between two of them; 0 saves after every chunk.
     """
 
     num_seeds: int = 5
@@ -270,6 +271,7 @@ class RunnerConfig:
     matmul_precision: Literal["highest", "tf32", "bf16"] = "highest"
     output_dir: str = "runs"
     checkpoint: bool = True
+    checkpoint_interval_s: float = 60.0
 
     def __post_init__(self) -> None:
         _positive(
@@ -278,6 +280,10 @@ class RunnerConfig:
         _require(
             self.num_devices is None or self.num_devices > 0,
             f"runner.num_devices is {self.num_devices}; it must be positive, or null for all.",
+        )
+        _require(
+            self.checkpoint_interval_s >= 0,
+            f"runner.checkpoint_interval_s is {self.checkpoint_interval_s}; it must be ≥ 0.",
         )
         _require(self.first_seed >= 0, f"runner.first_seed is {self.first_seed}; it must be ≥ 0.")
 

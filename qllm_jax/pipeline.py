@@ -13,18 +13,14 @@ import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
-
-from qllm_jax.config import Config, MixerConfig, config_to_mapping, make_schedule
+from qllm_jax.config import Config, MixerConfig, config_from_mapping, make_schedule
 from qllm_jax.errors import UserError, unknown_name
 from qllm_jax.interrupt import StopRequest
 from qllm_jax.llm import make_client
-from qllm_jax.networks import make_mixer, mixer_names
+from qllm_jax.networks import mixer_names
 from qllm_jax.paths import data_dir
 from qllm_jax.reporting import (
     candidate_table,
-    command_line,
-    episode_figure,
     report_data,
     tfcaf_summary,
 )
@@ -33,7 +29,6 @@ from qllm_jax.results import (
     EpisodeFigure,
     ReportData,
     RunResult,
-    RunStore,
     comparison_rows,
     comparison_table,
     find_runs,
@@ -48,15 +43,7 @@ from qllm_jax.synthesis import generate as synthesise
 from qllm_jax.tasks import get_task
 from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.tfcaf import Artifact, load_artifact, save_artifact
-from qllm_jax.training import (
-    ChunkReport,
-    mixer_scale,
-    record_episode,
-    run_training,
-    runs_for_seeds,
-)
-
-_EPISODE_KEY = 7  # folded apart from every seed's keys, so that all mixers show one episode
+from qllm_jax.training_run import resume_one, train_one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +86,24 @@ def train_job(config: Config) -> JobOutcome:
         _print_table(console, spec, outcome.runs)
         console.print(f"run directory: {outcome.directory}")
         return outcome
+
+
+def resume(path: Path) -> JobOutcome:
+    """`qllm-jax resume`: continue a training that was stopped or killed, in its directory.
+
+    Raises:
+        UserError: It is not a run directory, is complete, or was made with other settings.
+    """
+    stopped = RunResult.load(path)
+    config = config_from_mapping(stopped.config)
+    spec = _checked_task(config)
+    artifact = load_artifact(path) if (path / "tfcaf.json").exists() else None
+    with Console() as console, StopRequest() as should_stop:
+        result, figure = resume_one(config, spec, artifact, path, console, should_stop)
+        outcome = _report_one(spec, artifact, result, figure)
+        _print_table(console, spec, outcome.runs)
+        console.print(f"run directory: {outcome.directory}")
+    return outcome
 
 
 def compare(config: Config) -> JobOutcome:
@@ -244,7 +249,14 @@ def _train_job(config: Config, spec: TaskSpec, console: Console) -> JobOutcome:
     artifact = load_tfcaf(config.mixer, spec) if config.mixer.name.startswith("tfcaf") else None
     parent = run_parent(config.runner.output_dir, directory_name(spec.name), config.mixer.name)
     with StopRequest() as should_stop:
-        result, figure = _train_one(config, spec, artifact, parent, None, console, should_stop)
+        result, figure = train_one(config, spec, artifact, parent, None, console, should_stop)
+    return _report_one(spec, artifact, result, figure)
+
+
+def _report_one(
+    spec: TaskSpec, artifact: Artifact | None, result: RunResult, figure: EpisodeFigure
+) -> JobOutcome:
+    """The report of a single training, in its own directory."""
     tfcaf = tfcaf_summary(artifact) if artifact is not None else None
     path = _write_report(result.path, report_data(spec, [result], tfcaf=tfcaf, episodes=[figure]))
     interrupted = result.info["status"] == "interrupted"
@@ -267,7 +279,7 @@ def _compare(
         mixer = dataclasses.replace(config.mixer, name=name)
         one = dataclasses.replace(config, mixer=mixer)
         held = artifact if name.startswith("tfcaf") else None
-        result, figure = _train_one(one, spec, held, directory, name, console, should_stop)
+        result, figure = train_one(one, spec, held, directory, name, console, should_stop)
         runs.append(result)
         if held is not None:
             figures.append(figure)
@@ -279,71 +291,6 @@ def _compare(
     _print_table(console, spec, runs)
     console.print(f"report: {path}")
     return JobOutcome(directory, tuple(runs), path, interrupted=should_stop())
-
-
-def _train_one(
-    config: Config,
-    spec: TaskSpec,
-    artifact: Artifact | None,
-    parent: Path,
-    name: str | None,
-    console: Console,
-    should_stop: StopRequest,
-) -> tuple[RunResult, EpisodeFigure]:
-    """Train one mixer into a run directory, and draw one greedy episode of its first seed."""
-    runner, env = config.runner, spec.env
-    functions = [artifact.function] if artifact is not None else []
-    mixer = make_mixer(
-        config.mixer, env.num_agents, env.state_dim, tfcafs=functions, num_actions=env.num_actions
-    )
-    stored = artifact.scale if artifact is not None else "none"
-    runs = runs_for_seeds(config, mixer_scale(config.mixer.scale, env.num_agents, stored))
-    console.phase(f"train {config.mixer.name}", runner.num_env_steps, num_seeds=runner.num_seeds)
-    info = {"task": spec.name, "mixer": config.mixer.name, "command": command_line()}
-    seeds = [int(seed) for seed in runs.seed_ids]
-    settings = config_to_mapping(config)
-    with RunStore.create(parent, name, settings, seeds=seeds, info=info) as store:
-        if artifact is not None:
-            save_artifact(artifact, store.path)
-
-        def on_chunk(chunk: ChunkReport) -> None:
-            if chunk.chunk == 1:
-                console.compiled(chunk.compile_s)
-            metrics = {**chunk.metrics, "diverged": ~chunk.metrics["alive"]}
-            store.append(chunk.env_steps, metrics)
-            best = float(chunk.metrics["return"].mean())
-            console.update(chunk.env_steps, best=best)
-
-        output = run_training(
-            spec,
-            mixer,
-            config,
-            runs=runs,
-            on_chunk=on_chunk,
-            should_stop=should_stop,
-            checkpoint_dir=store.checkpoints if runner.checkpoint else None,
-        )
-        params = output.run_params(0)
-        hyper = jax.tree.map(lambda leaf: leaf[0], runs.hyper.mixer)
-        key = jax.random.key(_EPISODE_KEY)
-        trace = record_episode(spec, mixer, config, params, key, hyper)
-        figure = episode_figure(spec, trace, f"{config.mixer.name}, seed {seeds[0]}, greedy")
-        store.update_info(
-            versions=output.versions,
-            device=output.devices,
-            precision=output.matmul_precision,
-            compile_s=output.compile_s,
-            run_s=output.run_s,
-            env_steps_per_s=output.env_steps_per_second,
-            num_env_steps=runner.num_env_steps,
-            num_diverged=output.num_diverged,
-            num_mixer_params=sum(leaf.size for leaf in jax.tree.leaves(params.mixer)),
-            num_agent_params=sum(leaf.size for leaf in jax.tree.leaves(params.agent)),
-            replay_bytes_per_seed=output.replay_bytes_per_run,
-        )
-        store.finish("interrupted" if output.interrupted else "complete")
-        console.finish("interrupted" if output.interrupted else "done")
-    return store.result(), figure
 
 
 def _write_report(directory: Path, data: ReportData) -> Path:

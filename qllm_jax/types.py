@@ -23,7 +23,7 @@ EnvState = Any  # pytree of arrays, the environment's own
 class TfcafFunction(Protocol):
     """`q_tot = f(agent_qs, state)`: unbatched, pure, jittable, without learned parameters."""
 
-    def __call__(self, agent_qs: jax.Array, state: jax.Array) -> jax.Array:
+    def __call__(self, agent_qs: jax.Array, state: jax.Array, /) -> jax.Array:
         """Mix `agent_qs` [N] in `state` [D] into `q_tot` []."""
         ...
 

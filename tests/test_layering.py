@@ -20,9 +20,12 @@ ALLOWED = {
     "training": {"envs", "networks", "learning", "tasks"},
     "synthesis": {"llm", "verify", "tfcaf", "tasks", "training", "networks"},
     "reporting": {"synthesis", "training", "results", "tasks", "tfcaf"},
+    "training_run": {
+        "training", "results", "tasks", "tfcaf", "networks", "interrupt", "reporting",
+    },
     "pipeline": {
         "synthesis", "training", "results", "tasks", "tfcaf", "networks", "llm",
-        "interrupt", "reporting",
+        "interrupt", "reporting", "training_run",
     },
     "__init__": {"pipeline"},
 }  # fmt: skip

@@ -8,6 +8,7 @@ import pytest
 import qllm_jax
 from qllm_jax import pipeline
 from qllm_jax.compose import compose_config
+from qllm_jax.errors import UserError
 from qllm_jax.interrupt import StopRequest
 from qllm_jax.results import RunResult
 
@@ -75,6 +76,22 @@ def test_train_is_what_the_command_line_runs(tmp_path):
     result = qllm_jax.train(config)
     assert result.metrics["return"].shape == (2, 5)
     assert result.path.is_relative_to(tmp_path / "matrix" / "climbing" / "vdn")
+
+
+def test_a_stopped_training_resumes_to_the_same_metrics(tmp_path, monkeypatch):
+    overrides = [*SMALL, "mixer=vdn", "runner.checkpoint_interval_s=0"]
+    whole = qllm_jax.train(compose_config([*overrides, f"runner.output_dir={tmp_path / 'a'}"]))
+    calls = []
+    with monkeypatch.context() as patched:
+        patched.setattr(StopRequest, "__call__", lambda self: calls.append(1) or len(calls) > 1)
+        part = qllm_jax.train(compose_config([*overrides, f"runner.output_dir={tmp_path / 'b'}"]))
+    assert part.info["status"] == "interrupted"
+    resumed = pipeline.resume(part.path).runs[0]
+    assert resumed.info["status"] == "complete"
+    for name, value in whole.metrics.items():
+        np.testing.assert_array_equal(resumed.metrics[name], value, err_msg=name)
+    with pytest.raises(UserError, match="nothing to resume"):
+        pipeline.resume(part.path)
 
 
 def test_a_stop_keeps_what_was_measured(tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ A tournament has K · S, candidate-major, for a mixer made with K functions:
 """
 
 from qllm_jax.learning import NetworkParams
+from qllm_jax.training.checkpoint import load_params, save_params
 from qllm_jax.training.episode import EpisodeTrace, record_episode
 from qllm_jax.training.runner import ChunkReport, TrainingOutput, run_training
 from qllm_jax.training.runs import (
@@ -38,10 +39,12 @@ __all__ = [
     "NetworkParams",
     "Runs",
     "TrainingOutput",
+    "load_params",
     "make_hyper",
     "mixer_scale",
     "record_episode",
     "run_training",
     "runs_for_seeds",
     "runs_for_tournament",
+    "save_params",
 ]

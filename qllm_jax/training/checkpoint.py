@@ -11,6 +11,26 @@ import orbax.checkpoint as ocp
 
 from qllm_jax.errors import UserError
 from qllm_jax.training.state import RunState
+from qllm_jax.types import Params
+
+
+def save_params(directory: str | Path, params: Params) -> None:
+    """Write the parameters of a finished training, every leaf `[R, ...]`, into a new directory."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(Path(directory).resolve(), params)
+
+
+def load_params(directory: str | Path, like: Params) -> Params:
+    """Read what `save_params` wrote; `like` gives structure, shapes and dtypes.
+
+    Raises:
+        UserError: There is none.
+    """
+    path = Path(directory).resolve()
+    if not path.is_dir():
+        raise UserError(f"{path} holds no parameters; only a finished training leaves them.")
+    with ocp.StandardCheckpointer() as checkpointer:
+        return checkpointer.restore(path, like)
 
 
 class Checkpoints:

@@ -121,7 +121,8 @@ def run_training(
         runs: The R runs; None is `config.runner`'s seeds with `config.mixer.scale`.
         on_chunk: Called after every evaluation, the one before training included.
         should_stop: Asked between chunks; True ends the training with what it has.
-        checkpoint_dir: Where to save the whole state after every chunk; None saves nothing.
+        checkpoint_dir: Where to save the whole state, between chunks, at most every
+            `runner.checkpoint_interval_s` seconds and when stopped; None saves nothing.
         resume: Continue from the newest checkpoint in `checkpoint_dir`, where there is one.
 
     Raises:
@@ -166,6 +167,7 @@ class _Loop:
         self._columns: list[dict[str, np.ndarray]] = []
         self._first_column = 0  # of this process; earlier ones come from a checkpoint
         self._checkpoints: Checkpoints | None = None
+        self._saved_at = time.perf_counter()
 
     @property
     def _num_chunks(self) -> int:
@@ -195,9 +197,22 @@ class _Loop:
         """Do the chunks that are left; True if it was stopped before the end."""
         while len(self._columns) < self._num_chunks:
             if self._columns and should_stop():
+                self._save()
                 return True
             self._advance()
+            due = self._saved_at + self._config.runner.checkpoint_interval_s
+            if len(self._columns) < self._num_chunks and time.perf_counter() >= due:
+                self._save()
         return False
+
+    def _save(self) -> None:
+        """Save the state, after the caller has been told of all it holds."""
+        if self._checkpoints is None or self._checkpoints.latest() == len(self._columns):
+            return
+        begin = time.perf_counter()
+        self._checkpoints.save(len(self._columns), self._state, self._metrics())
+        self._saved_at = time.perf_counter()
+        self._run_s += self._saved_at - begin
 
     def _advance(self) -> None:
         begin = time.perf_counter()
@@ -206,8 +221,6 @@ class _Loop:
         start, count = (max(done - 1, 0) * per_chunk, per_chunk if done else 0)
         self._state, metrics = self._call(self._state, start, count)
         self._columns.append(_column(jax.device_get(metrics), self._placement.num_runs))
-        if self._checkpoints is not None:
-            self._checkpoints.save(len(self._columns), self._state, self._metrics())
         self._run_s += time.perf_counter() - begin
         self._on_chunk(self._report())
 
