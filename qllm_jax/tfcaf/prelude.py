@@ -23,6 +23,16 @@ def _only_where(mask, x):
     return jnp.where(mask, x, jax.lax.stop_gradient(x))
 ''')
 _helper('''
+def _fmax(x, y):
+    """The larger of x and y, or the one that is not NaN; the gradient of ties is that of x."""
+    return jnp.where((x >= y) | jnp.isnan(y), x, y)
+''')
+_helper('''
+def _fmin(x, y):
+    """The smaller of x and y, or the one that is not NaN; the gradient of ties is that of x."""
+    return jnp.where((x <= y) | jnp.isnan(y), x, y)
+''')
+_helper('''
 def _abs(x):
     """|x| with gradient 0 at 0."""
     return x * jax.lax.stop_gradient(jnp.sign(x))

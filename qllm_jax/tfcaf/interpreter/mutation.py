@@ -20,6 +20,7 @@ from qllm_jax.tfcaf.values import (
     Sequence,
     Stale,
     Value,
+    View,
     format_shape,
     same_shape,
 )
@@ -56,8 +57,8 @@ def update(run: Run, old: Array, new: Array) -> None:
     current = new.code
     if named is not None:
         current = _store(run, named, current, grad)
-    if old.path:
-        if root is not None:
+    if root is not None and len(old.path) > len(root.array.path):
+        if root is not named:
             _store(run, root, _put(run, root, old, current), grad)
     elif root is not None and root is not named:
         _store(run, root, current, grad)
@@ -119,9 +120,19 @@ def _shown(run: Run, holder: Holder) -> str:
 
 
 def _root(run: Run, holders: list[Holder], old: Array) -> Holder | None:
-    """The holder of the memory as a whole, the one that `old` is called by if it is that."""
-    whole = [h for h in holders if not h.array.path]
-    return next((h for h in whole if _shown(run, h) == old.code.text), whole[0] if whole else None)
+    """The holder that all others, and `old`, are views of; the one that `old` is called by first.
+
+    Mostly it holds the memory as a whole; where that has no name, the widest view that has one.
+    """
+    paths = [old.path, *(holder.array.path for holder in holders)]
+    widest = [h for h in holders if all(_begins(path, h.array.path) for path in paths)]
+    shown = (h for h in widest if _shown(run, h) == old.code.text)
+    return next(shown, widest[0] if widest else None)
+
+
+def _begins(path: tuple[View, ...], start: tuple[View, ...]) -> bool:
+    """Whether a path of views goes through another one."""
+    return len(path) >= len(start) and all(a is b for a, b in zip(path, start, strict=False))
 
 
 def _local(run: Run, holder: Holder) -> bool:
@@ -175,9 +186,10 @@ def _put(run: Run, root: Holder, old: Array, new: Code) -> Code:
     """The root's new source after the view `old` of it became `new`."""
     base = run.scope.values[root.name].code if root.name in run.scope.values else root.array.code
     bases = [base if root.item is None else root.item]
-    for view in old.path[:-1]:
+    path = old.path[len(root.array.path) :]
+    for view in path[:-1]:
         bases.append(view.get(bases[-1]))
-    for view, viewed in zip(reversed(old.path), reversed(bases), strict=True):
+    for view, viewed in zip(reversed(path), reversed(bases), strict=True):
         if view.put is None:
             raise _aliasing(run, root)
         new = view.put(viewed, new)
@@ -188,14 +200,15 @@ def _follow(run: Run, holder: Holder, root: Holder | None, grad: bool) -> None:
     """Bring another name for the memory up to date, if it is still read."""
     if not run.read_later(holder.name) and _local(run, holder):
         return
-    if root is None or (holder.array.path and not _local(run, root)):
+    path = holder.array.path[len(root.array.path) :] if root is not None else ()
+    if root is None or (path and not _local(run, root)):
         if _local(run, holder):
             raise _aliasing(run, holder)
         made_stale(holder)
         return
     found = run.find(root.name)
     code = root.item or (found[1].code if found else root.array.code)
-    for view in holder.array.path:
+    for view in path:
         code = view.get(code)
     _store(run, holder, code, grad)
 

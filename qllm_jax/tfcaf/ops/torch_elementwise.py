@@ -266,7 +266,15 @@ def logic(ctx: OpCall, x: Value, y: Value) -> Array:
     return ctx.result(ctx.broadcast(x, y), "bool", c.call(f"jnp.{same(ctx.name)}", [x, y]), x, y)
 
 
-@op("torch", names("maximum minimum fmax fmin"), "x|input, y|other")
+@op("torch", names("fmax fmin"), "x|input, y|other")
+def extreme_of_numbers(ctx: OpCall, x: Value, y: Value) -> Array:
+    """The larger or smaller, NaN aside; of tied ones the first has the gradient."""
+    x, y = ctx.array(x), ctx.array(y)
+    code = ctx.helper(f"_{same(ctx.name)}", x, y)
+    return ctx.result(ctx.broadcast(x, y), ctx.promote(x, y), code, x, y)
+
+
+@op("torch", names("maximum minimum"), "x|input, y|other")
 def extreme(ctx: OpCall, x: Value, y: Value) -> Array:
     """The larger or smaller of two arrays; ties share the gradient."""
     for side in (x, y):

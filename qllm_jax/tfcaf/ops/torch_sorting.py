@@ -18,6 +18,13 @@ def _options(ctx: OpCall, x: Array, along: int, descending: Value) -> dict[str, 
     return options
 
 
+def _sorted(x: Array, along: int, order: c.Code, options: dict[str, Any]) -> c.Code:
+    """Sorted values; of tied ones the gradient goes to the entry that the indices name."""
+    if x.grad and "descending" in options:
+        return c.call("jnp.take_along_axis", [x, order], {"axis": along})
+    return c.call("jnp.sort", [x], options)
+
+
 @op("torch", "torch.sort .sort", "x|input, axis|dim=-1, descending=False, stable=False")
 @op("torch", "torch.msort .msort", "x|input, axis=0, descending=False, stable=False")
 def sort(ctx: OpCall, x: Value, axis: Value, descending: Value, stable: Value) -> Value:
@@ -26,11 +33,11 @@ def sort(ctx: OpCall, x: Value, axis: Value, descending: Value, stable: Value) -
     along = ctx.axis(x, axis)
     ctx.refuse_mixing(x, [along])
     options = _options(ctx, x, along, descending)
-    values = ctx.result(x.shape, x.dtype, c.call("jnp.sort", [x], options), x)
+    order = c.call("jnp.argsort", [x], options)
+    values = ctx.result(x.shape, x.dtype, _sorted(x, along, order, options), x)
     if "msort" in ctx.name:
         return values
-    indices = ctx.result(x.shape, "int", c.call("jnp.argsort", [x], options), grad=False)
-    return ctx.pair([values, indices], ("values", "indices"))
+    return ctx.pair([values, ctx.result(x.shape, "int", order, grad=False)], ("values", "indices"))
 
 
 @op("torch", "torch.argsort .argsort", "x|input, axis|dim=-1, descending=False, stable=False")
@@ -56,8 +63,11 @@ def topk(ctx: OpCall, x: Value, k: Value, axis: Value, largest: Value, sorted: V
     if ctx.bool(largest, "largest"):
         options["descending"] = True
     cut = ":, " * along + f":{k.code.within(c.TERNARY)}"
+    order = c.call("jnp.argsort", [x], options)
+    indices = c.subscript(order, cut)
     values = c.subscript(c.call("jnp.sort", [x], options), cut)
-    indices = c.subscript(c.call("jnp.argsort", [x], options), cut)
+    if x.grad:
+        values = c.call("jnp.take_along_axis", [x, indices], {"axis": along})
     return ctx.pair(
         [ctx.result(shape, x.dtype, values, x), ctx.result(shape, "int", indices, grad=False)],
         ("values", "indices"),

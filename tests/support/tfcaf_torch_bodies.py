@@ -1,0 +1,111 @@
+"""Bodies of torch functions, one for each kind of statement and each way to share memory.
+
+`q` is agent_qs [B, 3], `s` is state [B, 12]; each body leaves its result in `w` [B, 3].
+"""
+
+BODIES = {
+    # -- assignments ----------------------------------------------------------------------------
+    "chained": "a = w = q * 2\nw = a + w",
+    "tuple": "a, (b, c) = q * 2, (s[:, :3], 3.0)\nw = a * b + c",
+    "swap": "a, b = q, s[:, :3]\na, b = b, a\nw = a * 2 + b",
+    "swap-in-list": "p = [q, s[:, :3]]\np[0], p[1] = p[1], p[0]\nw = p[0] * 2 + p[1]",
+    "starred-shape": "w = s.view(*s.shape[:1], 3, -1).sum(-1) * q",
+    "annotated": "a: torch.Tensor = q * 2\nw: torch.Tensor = a",
+    "augmented-number": "k = 1\nk += 2\nk *= 2\nw = q * k",
+    "throwaway": "_, i = s[:, :3].max(dim=1)\nw = q * i.unsqueeze(1)",
+    "dict": 'd = {"near": q, 2: s[:, :3]}\nd["far"] = d["near"] * d[2]\nw = d["far"] + d["near"]',
+    "dict-loop": 'd = {"a": q, "b": s[:, 1:4]}\nw = 0\nfor k, x in d.items():\n    w = w + x',
+    "list-append": "p = []\nfor i in range(3):\n    p.append(q[:, i] * s[:, i])\nw = torch.stack(p, 1)",
+    "list-of-lists": "g = [[0, 1], [2]]\nw = q.clone()\nfor c in g:\n    w[:, c] *= len(c)",
+    "constants": "stride, eps = 4, 1e-8\nw = q / (s[:, ::stride].abs() + eps + 1)",
+    # -- static control flow --------------------------------------------------------------------
+    "if-static": "if q.shape[1] == 3:\n    w = q * 2\nelse:\n    w = q * 3",
+    "if-dim": "if q.dim() == 1:\n    q = q.unsqueeze(0)\nw = q",
+    "if-none": "mask = None\nw = q if mask is None else q * mask",
+    "elif": "n = 3\nif n > 5:\n    w = q\nelif n > 2:\n    w = -q\nelse:\n    w = q * 0",
+    "continue": "w = q.clone()\nfor i in range(3):\n    if i == 1:\n        continue\n    w[:, i] *= 2",
+    "break": "w = q * 0\nfor i in range(9):\n    if i > 2:\n        break\n    w = w + q * i",
+    "pairs": (
+        "w = torch.zeros_like(q)\nfor i in range(3):\n    for j in range(3):\n"
+        "        if i != j:\n            w[:, i] += q[:, j] * s[:, 4 * i + j]"
+    ),
+    "triangle": (
+        "w = q * 0\nfor i in range(3):\n    for j in range(i + 1, 3):\n"
+        "        w = w + (s[:, i] * s[:, j]).unsqueeze(1) * q"
+    ),
+    "zip": "w = 0\nfor a, b in zip(q.unbind(1), [1.0, 2.0, 3.0]):\n    w = w + a.unsqueeze(1) * b * q",
+    "enumerate": "w = q * 1\nfor i, x in enumerate(s.split(4, dim=1)):\n    w[:, i] = x.mean(1) * q[:, i]",
+    "reversed": "w = q * 0\nfor i in reversed(range(3)):\n    w = w * 0.5 + q[:, i : i + 1]",
+    "comprehension": "w = torch.stack([q[:, i] * s[:, 2 * i] for i in range(3) if i != 5], dim=1)",
+    "nested-comprehension": "w = torch.stack([sum(q[:, j] * s[:, i + j] for j in range(3)) for i in range(3)], 1)",
+    "dict-comprehension": "d = {i: q[:, i] * i for i in range(3)}\nw = torch.stack([d[i] for i in (2, 1, 0)], 1)",
+    "builtins": "k = max(len([1, 2]), abs(-3)) + min(2, 5) + sum([1, 2]) + round(2.6) + int(3.9)\nw = q * k",
+    "math": "import math\nw = q * math.exp(-1.0) + math.pi * math.floor(2.5)",
+    "assert": 'assert q.dim() == 2, f"bad shape {q.shape}"\nassert q.shape[1] == 3\nw = q',
+    "raise-dead": 'if s.shape[1] != 12:\n    raise ValueError("bad")\nw = q',
+    "no-grad": "with torch.no_grad():\n    a = q * 3\nw = q * a",
+    "detach": "w = q * q.detach() + (q - q.mean(1, keepdim=True)).detach()",
+    # -- functions ------------------------------------------------------------------------------
+    "helper": "def double(x, k=2.0):\n    return x * k\nw = double(q) + double(s[:, :3], k=3.0)",
+    "helper-branches": (
+        "def pick(x, kind):\n    if kind == 0:\n        return x * 2\n    return x + 1\n"
+        "w = pick(q, 0) + pick(q, 1)"
+    ),
+    "helper-ranks": "def total(x):\n    return x.sum(-1)\nw = q * total(s).unsqueeze(1) + total(s.view(-1, 3, 4))",
+    "helper-tuple": "def both(x):\n    return x * 2, x + 1\na, b = both(q)\nw = a * b",
+    "closure": "scale = s[:, :1]\ndef f(x):\n    return x * scale\nw = f(q) + f(q * 2)",
+    "lambda": "f = lambda x, k=2: x * k\nw = f(q) + f(q, 3)",
+    "function-list": "fs = [torch.relu, torch.tanh, torch.sigmoid]\nw = q\nfor f in fs:\n    w = w + f(q)",
+    # -- conditions on data ---------------------------------------------------------------------
+    "where-assign": "w = q.clone()\nw[s[:, :3] > 0] = 0.5",
+    "mask-scale": "w = q.clone()\nm = s[:, :3] > 0\nw[m] *= 2.0",
+    "mask-rows": "w = q.clone()\nm = s[:, :3] > 0\nw[m] = w[m] / (s[:, 3:6][m] + 1)",
+    "mask-rows-safe": "w = q.clone()\nx = s[:, :3]\nm = x > 0\nw[m] = torch.sqrt(q[m].abs() / x[m])",
+    "row-mask": "w = q.clone()\nm = s[:, 0] > 0\nw[m] = w[m] - w[m].mean(dim=1, keepdim=True)",
+    "row-mask-column": "w = q.clone()\nm = s[:, 0] > 0\nw[m, 1] = 7.0",
+    "any": "w = q\nm = s[:, :3] > 0\nif m.any():\n    w = torch.where(m, q * 2, w)",
+    "any-else": "m = s[:, :1] > 0\nif m.any():\n    w = q * m\nelse:\n    w = q * 0.0",
+    "any-division": "x = (s[:, :3] > 0).float()\nw = q\nif (x.sum(1) > 0).all():\n    w = q * x / x.sum(1, keepdim=True)",
+    # -- memory ---------------------------------------------------------------------------------
+    "alias": "a = q * 1\nb = a\nb += 1\nw = a",
+    "view-column": "w = q * 1\nb = w[:, 0]\nb += 1",
+    "view-of-view": "w = q * 1\nb = w[:, 1:][:, 0]\nb *= 3",
+    "view-reshape": "a = s * q[:, :1]\nb = a.view(-1, 3, 4)\nb[:, 0] = 1.0\nw = a[:, :3] + b[:, 1, :3]",
+    "view-transpose": "a = (s * q[:, :1]).view(-1, 3, 4)\nb = a.transpose(1, 2)\nb[:, 0] = 0.0\nw = a.sum(2)",
+    "base-then-view": "a = q * 1\nb = a[:, :2]\na[:, 0] = 5.0\nw = q * b.sum(1, keepdim=True)",
+    "views-of-one": "a = q * 1\nb, c = a[:, :2], a[:, 1:]\nb += 1\nw = a * c.sum(1, keepdim=True)",
+    "unbind": "w = q * 1\nx, y, z = w.unbind(1)\ny.mul_(2.0)",
+    "clone": "a = q.clone()\nb = a.clone()\nb += 1\nw = a",
+    "rebind": "a = q * 1\nb = a\nb = b + 1\nw = a",
+    "in-place-chain": "w = (q * 1).add_(1.0).mul_(2.0)",
+    "in-place-methods": "w = q.clone()\nw.clamp_(-0.5, 0.5)\nw[:, 1].fill_(3.0)\nw.masked_fill_(w > 2, 9.0)",
+    "zero": "w = q.clone()\nw[:, 0].zero_()\nw[:, 1:].copy_(s[:, :2])",
+    "slice-augmented": "w = q.clone()\nw[:, 1:] -= s[:, :2]\nw[:, 0] /= 2",
+    "duplicates": "w = q.clone()\nw[:, [0, 0, 1]] += 1",
+    "index-add": "w = q.clone()\nw.index_add_(1, torch.tensor([0, 0, 1]), q)",
+    "list-alias": "a = q * 1\np = [a, s[:, :3]]\na += 1\nw = p[0] + p[1]",
+    "expanded": "w = q[:, :1].expand(-1, 3).clone()\nw[:, 0] += 1",
+    "gathered": "i = s[:, :3].argmax(dim=1)\nr = torch.arange(q.size(0))\nw = q.clone()\nw[r, i] = 4.0",
+    # -- the batch ------------------------------------------------------------------------------
+    "sizes": "b, n = q.shape\nw = torch.ones(b, n) * q + torch.zeros((q.size(0), 3))",
+    "merged": "b = q.shape[0]\nw = (s.view(b * 3, 4).sum(-1)).view(b, 3) * q",
+    "batch-loop": "w = torch.zeros_like(q)\nfor b in range(q.shape[0]):\n    x = s[b, :3]\n    w[b] = q[b] * x.sum()",
+    "batch-list": "p = []\nfor b in range(q.size(0)):\n    p.append(q[b] * s[b, 0])\nw = torch.stack(p)",
+    "batch-comprehension": "w = torch.stack([q[b] * s[b].max() for b in range(q.shape[0])], dim=0)",
+    "batch-zip": "p = []\nfor x, y in zip(q, s):\n    p.append(x * y[:3])\nw = torch.stack(p)",
+    "rows": "w = q * s[torch.arange(s.shape[0]), 2].unsqueeze(1)",
+    "squeeze": "w = q * s[:, :1].unsqueeze(2).squeeze(2)",
+    "squeeze-bare": "w = q * s[:, :1].squeeze().unsqueeze(1)",
+}
+
+
+def source(name: str) -> str:
+    """The function around a body."""
+    body = BODIES[name].replace("\n", "\n    ")
+    return f"""import torch
+
+
+def mix(q, s):
+    {body}
+    return (w * torch.tensor([1.0, 2.0, 3.0])).sum(dim=1, keepdim=True)
+"""

@@ -1,0 +1,81 @@
+"""Statements, control flow and shared memory mean in jnp what they mean in torch."""
+
+import jax
+import numpy as np
+import pytest
+import tfcaf_torch_bodies as table
+
+from qllm_jax.tfcaf import translate
+
+_RNG = np.random.default_rng(3)
+AGENT_QS = np.float32([*_RNG.normal(size=(3, 3)), [0, 0, 0], [1, 1, -1]])
+STATES = np.float32([*_RNG.normal(size=(3, 12)), np.zeros(12), _RNG.integers(-1, 2, 12)])
+
+
+@pytest.fixture(scope="module")
+def answers():
+    """Value and credit of every body on every row, compiled at once."""
+    functions = {name: translate(table.source(name), 3, 12).function for name in table.BODIES}
+
+    @jax.jit
+    @jax.vmap
+    def run(q, s):
+        return {name: jax.value_and_grad(f)(q, s) for name, f in functions.items()}
+
+    return run(AGENT_QS, STATES)
+
+
+@pytest.mark.parametrize("name", sorted(table.BODIES))
+def test_body_equals_torch_row_by_row(name, answers):
+    torch = pytest.importorskip("torch")
+    scope = {}
+    exec(table.source(name), scope)
+    for row in range(len(STATES)):  # at B = 1, where a condition over the batch is one row's
+        q = torch.tensor(AGENT_QS[row : row + 1], requires_grad=True)
+        value = scope["mix"](q * 1, torch.tensor(STATES[row : row + 1]))
+        value.sum().backward()
+        np.testing.assert_allclose(answers[name][0][row], value.item(), rtol=2e-5, atol=2e-5)
+        np.testing.assert_allclose(answers[name][1][row], q.grad[0], rtol=2e-5, atol=2e-5)
+
+
+EARLY = """
+import torch
+
+def mix(q, s):
+    total = s[:3].sum()
+    if total <= 0:
+        return q.mean()
+    weights = s[:3] / total
+    return (weights * q).sum()
+"""
+
+
+def test_an_early_return_on_data_leaves_no_nan_in_the_gradient():
+    function = jax.value_and_grad(translate(EARLY, 3, 12).function)
+    value, credit = function(np.float32([1, 2, 6]), np.zeros(12, np.float32))
+    assert value == 3.0  # the mean
+    np.testing.assert_allclose(credit, 1 / 3, rtol=1e-6)
+    value, credit = function(np.float32([1, 2, 6]), np.float32([1, 1, 2] + [0] * 9))
+    assert value == 3.75  # (1 + 2 + 12) / 4
+    np.testing.assert_allclose(credit, [0.25, 0.25, 0.5])
+
+
+def test_a_ternary_on_data_chooses_per_row():
+    text = "def mix(q, s):\n    return q.sum() / s[0] if s[0] > 0 else q.max()\n"
+    function = jax.vmap(jax.value_and_grad(translate(text, 3, 12).function))
+    states = np.zeros((2, 12), np.float32)
+    states[0, 0] = 2.0
+    value, credit = function(np.float32([[1, 2, 3]] * 2), states)
+    np.testing.assert_allclose(value, [3.0, 3.0])
+    np.testing.assert_allclose(credit, [[0.5] * 3, [0, 0, 1]])
+
+
+def test_helpers_run_under_jit_vmap_grad_and_scan():
+    function = translate(table.source("helper-branches"), 3, 12).function
+
+    def step(carry, row):
+        return carry + function(*row), function(*row)
+
+    total, parts = jax.jit(lambda q, s: jax.lax.scan(step, 0.0, (q, s)))(AGENT_QS, STATES)
+    np.testing.assert_allclose(total, parts.sum(), rtol=1e-6)
+    np.testing.assert_allclose(parts, jax.vmap(function)(AGENT_QS, STATES), rtol=1e-6)
