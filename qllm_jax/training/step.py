@@ -10,6 +10,7 @@ from flax import struct
 from qllm_jax.learning import (
     LossMetrics,
     MixerApply,
+    NetworkParams,
     all_finite,
     apply_gradients,
     linear_decay,
@@ -98,14 +99,20 @@ def epsilon_at(program: Program, hyper: Hyper, iteration: jax.Array) -> jax.Arra
 
 def store(program: Program, state: RunState, record: Record, iteration: jax.Array) -> RunState:
     """Add a record to the replay, and its rewards to their running moments."""
-    moments = state.reward_moments
-    if program.learner.standardise_rewards:
-        ended = record.terminated | record.truncated
-        was_last = jnp.concatenate([jnp.zeros_like(ended[:1]), ended[:-1]])
-        moments = update_moments(moments, record.reward, ~was_last)
-    return dataclasses.replace(
-        state, replay=add(state.replay, record, iteration), reward_moments=moments
-    )
+    replay = state.replay
+    assert replay is not None, "this learner has a replay"
+    state = observe_rewards(program, state, record)
+    return dataclasses.replace(state, replay=add(replay, record, iteration))
+
+
+def observe_rewards(program: Program, state: RunState, record: Record) -> RunState:
+    """Add a record's rewards to their running moments, where rewards are standardised."""
+    if not program.learner.standardise_rewards:
+        return state
+    ended = record.terminated | record.truncated
+    was_last = jnp.concatenate([jnp.zeros_like(ended[:1]), ended[:-1]])
+    moments = update_moments(state.reward_moments, record.reward, ~was_last)
+    return dataclasses.replace(state, reward_moments=moments)
 
 
 def learn(
@@ -115,13 +122,16 @@ def learn(
     config, schedule = program.learner, program.schedule
     per_window = config.updates_per_window
     num_filled = jnp.minimum((iteration + 1) * config.num_envs, config.replay_capacity)
-    total = (schedule.num_iterations - schedule.first_update) * per_window
+    # As JaxMARL counts them: as if the iterations before the first gradient step had had theirs.
+    total = schedule.num_iterations * per_window
+    replay = state.replay
+    assert replay is not None, "this learner has a replay"
 
     def update(learner: LearnerState, index: jax.Array) -> tuple[LearnerState, UpdateMetrics]:
         window = sample(
-            jax.random.fold_in(key, index), state.replay, num_filled, config.batch_size, program.env
+            jax.random.fold_in(key, index), replay, num_filled, config.batch_size, program.env
         )
-        window = dataclasses.replace(window, reward=_loss_reward(program, hyper, state, window))
+        window = dataclasses.replace(window, reward=loss_reward(program, hyper, state, window))
         step = (iteration - schedule.first_update) * per_window + index
         lr = linear_decay(hyper.lr, step, total) if config.lr_linear_decay else hyper.lr
         return gradient_step(program, hyper, lr, learner, window)
@@ -135,10 +145,7 @@ def learn(
 def gradient_step(
     program: Program, hyper: Hyper, lr: jax.Array, learner: LearnerState, window: Window
 ) -> tuple[LearnerState, UpdateMetrics]:
-    """One step down the loss of a batch of windows `[T, B, ...]`.
-
-    A step that is not finite is not taken, and the run takes no further one.
-    """
+    """One step down the loss of a batch of windows `[T, B, ...]`."""
     mixer = program.mixer
 
     def with_hyper(function: JointFunction) -> MixerApply:
@@ -158,6 +165,23 @@ def gradient_step(
         extra_loss=None if mixer.extra_loss is None else with_hyper(mixer.extra_loss),
         transform=mixer.transform,
     )
+    updated, metrics = take_step(program, lr, learner, grads, loss_metrics)
+    if program.learner.target_update == "soft" and program.algorithm.uses_target:
+        updated = _move_target(updated, hyper)
+    return updated, metrics
+
+
+def take_step(
+    program: Program,
+    lr: jax.Array,
+    learner: LearnerState,
+    grads: NetworkParams,
+    loss_metrics: LossMetrics,
+) -> tuple[LearnerState, UpdateMetrics]:
+    """Move the parameters by a gradient.
+
+    A step that is not finite is not taken, and the run takes no further one.
+    """
     params, opt_state = apply_gradients(
         program.optimizer, learner.params, learner.opt_state, grads, lr
     )
@@ -168,12 +192,11 @@ def gradient_step(
         opt_state=where_tree(alive, opt_state, learner.opt_state),
         alive=alive,
     )
-    if program.learner.target_update == "soft":
-        updated = _move_target(updated, hyper)
     return updated, _sums(loss_metrics, optax.tree.norm(grads))
 
 
-def _loss_reward(program: Program, hyper: Hyper, state: RunState, window: Window) -> jax.Array:
+def loss_reward(program: Program, hyper: Hyper, state: RunState, window: Window) -> jax.Array:
+    """The reward `[T, B]` as the loss sees it: standardised where that is asked for, and scaled."""
     reward = window.reward
     if program.learner.standardise_rewards:
         reward = standardise(state.reward_moments, reward)
