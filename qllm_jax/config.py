@@ -25,10 +25,19 @@ TRACED_LEARNER_FIELDS = (
     "reward_scale",
 )
 
+LEARNERS_WITHOUT_REPLAY = (
+    "mixed_critic",
+    "pqn",
+)  # they learn from the windows of one iteration alone
+
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise UserError(message)
+
+
+def _either(numbers: list[int]) -> str:
+    return " or ".join(str(number) for number in numbers)
 
 
 def _positive(section: str, config: Any, *names: str) -> None:
@@ -70,10 +79,13 @@ class AgentConfig:
     Attributes:
         hidden_dim: Width of the embedding and of the GRU.
         append_agent_id: Append a one-hot agent id to every observation.
+        layer_norm: Normalise the embedding before its ReLU ("Layer Normalization",
+            https://arxiv.org/abs/1607.06450); learners without a target network need it.
     """
 
     hidden_dim: int = 64
     append_agent_id: bool = True
+    layer_norm: bool = False
 
     def __post_init__(self) -> None:
         _positive("agent", self, "hidden_dim")
@@ -150,13 +162,16 @@ class LearnerConfig:
     iteration collects a window per environment and does `updates_per_window` gradient steps.
 
     Attributes:
-        name: Learner id.
+        name: `dqn`, or `pqn` or `mixed_critic`, which have no replay and no target network: they
+            ignore `replay_…`, `target_…`, `tau` and `double_q`.
         num_envs: B, environments per seed.
         window_length: T slots; None is the episode length + 1, which holds one whole episode.
         replay_capacity: Windows kept per seed, a multiple of `num_envs`.
         replay_dtype: Storage type of observations and states.
-        batch_size: Windows per gradient step.
-        updates_per_window: Gradient steps per iteration.
+        batch_size: Windows per gradient step; without a replay they are minibatches of the
+            newest `num_envs`, which it must divide.
+        updates_per_window: Gradient steps per iteration; without a replay a multiple of the
+            minibatches, `num_envs / batch_size`, so that epochs are whole.
         learning_starts: Environment steps before the first gradient step.
         optimizer: `adam` or `radam`.
         lr: Learning rate.
@@ -175,6 +190,9 @@ class LearnerConfig:
         reward_scale: Factor on the reward in the loss (never in reported returns).
         standardise_rewards: Divide by the running standard deviation of the rewards, after
             subtracting their mean, in the loss only.
+        clip_epsilon: ε of `mixed_critic`: how far a policy's probabilities move in an iteration.
+        value_coef: Weight of its critics' loss.
+        entropy_coef: Weight of its policies' entropy.
     """
 
     name: str = "dqn"
@@ -200,6 +218,9 @@ class LearnerConfig:
     epsilon_decay_fraction: float = 0.1
     reward_scale: float = 1.0
     standardise_rewards: bool = False
+    clip_epsilon: float = 0.2
+    value_coef: float = 0.5
+    entropy_coef: float = 0.01
 
     def __post_init__(self) -> None:
         _positive(
@@ -214,6 +235,12 @@ class LearnerConfig:
             "target_update_interval",
             "reward_scale",
             "epsilon_decay_fraction",
+            "clip_epsilon",
+            "value_coef",
+        )
+        _require(
+            self.entropy_coef >= 0,
+            f"learner.entropy_coef is {self.entropy_coef}; it must be ≥ 0.",
         )
         _in_unit_interval(
             "learner",
@@ -231,6 +258,29 @@ class LearnerConfig:
                 f"learner.window_length is {self.window_length}; a window needs at least 2 slots: "
                 "one to act in and one to bootstrap from.",
             )
+        if self.name in LEARNERS_WITHOUT_REPLAY:
+            self._check_minibatches()
+        else:
+            self._check_replay()
+
+    def _check_minibatches(self) -> None:
+        fits = [size for size in range(1, self.num_envs + 1) if self.num_envs % size == 0]
+        closest = sorted(fits, key=lambda size: abs(size - self.batch_size))[:2]
+        _require(
+            self.num_envs % self.batch_size == 0,
+            f"learner.batch_size is {self.batch_size}, which does not divide learner.num_envs = "
+            f"{self.num_envs} windows into minibatches; {_either(closest)} would fit.",
+        )
+        minibatches = self.num_envs // self.batch_size
+        fit = self.updates_per_window // minibatches * minibatches
+        _require(
+            self.updates_per_window % minibatches == 0,
+            f"learner.updates_per_window is {self.updates_per_window}, not a multiple of the "
+            f"{minibatches} minibatches of an epoch (learner.num_envs / learner.batch_size); "
+            f"{_either([n for n in (fit, fit + minibatches) if n > 0])} would fit.",
+        )
+
+    def _check_replay(self) -> None:
         fit = self.replay_capacity // self.num_envs * self.num_envs
         _require(
             self.replay_capacity % self.num_envs == 0,

@@ -2,6 +2,13 @@
 
 from qllm_jax.learning.exploration import epsilon_greedy_actions, greedy_actions, linear_epsilon
 from qllm_jax.learning.loss import LossMetrics, MixerApply, NetworkParams, td_loss
+from qllm_jax.learning.policy import (
+    PolicyBatch,
+    local_values,
+    policy_loss,
+    prepare_policy_batch,
+    sample_actions,
+)
 from qllm_jax.learning.standardise import (
     RunningMoments,
     init_moments,
@@ -29,6 +36,7 @@ __all__ = [
     "LossMetrics",
     "MixerApply",
     "NetworkParams",
+    "PolicyBatch",
     "RunningMoments",
     "acting_mask",
     "all_finite",
@@ -41,8 +49,12 @@ __all__ = [
     "lambda_returns",
     "linear_decay",
     "linear_epsilon",
+    "local_values",
     "make_optimizer",
     "one_step_targets",
+    "policy_loss",
+    "prepare_policy_batch",
+    "sample_actions",
     "standardise",
     "take_actions",
     "td_loss",

@@ -40,7 +40,7 @@ class LossMetrics:
 
 def td_loss(
     params: NetworkParams,
-    target_params: NetworkParams,
+    target_params: NetworkParams | None,
     window: Window,
     agent_apply: AgentApply,
     mixer_apply: MixerApply,
@@ -61,7 +61,7 @@ def td_loss(
 
     Args:
         params: Online networks.
-        target_params: Target networks.
+        target_params: Target networks; None bootstraps from the online ones, without gradient.
         window: `[T, B, ...]`, with the reward as the loss should see it.
         agent_apply: `(params, obs [T, B, N, O], reset [T, B]) -> q_values [T, B, N, A]`.
         mixer_apply: `(params, agent_qs [N], state [D], joint) -> values [M]`.
@@ -79,11 +79,15 @@ def td_loss(
     window.check()
     mix = _over_slots(mixer_apply)
     online_q = agent_apply(params.agent, window.obs, window.reset)
-    target_q = agent_apply(target_params.agent, window.obs, window.reset)
+    if target_params is None:
+        target_q, target_mixer = online_q, params.mixer
+    else:
+        target_q = agent_apply(target_params.agent, window.obs, window.reset)
+        target_mixer = target_params.mixer
     selector_q, avail_tp1 = online_q[1:] if double_q else target_q[1:], window.avail_actions[1:]
     next_qs = double_q_values(selector_q, target_q[1:], avail_tp1)
     next_joint = joint_action(target_q[1:], avail_tp1, greedy_actions(selector_q, avail_tp1))
-    values_tp1 = mix(target_params.mixer, next_qs, window.state[1:], next_joint)
+    values_tp1 = mix(target_mixer, next_qs, window.state[1:], next_joint)
     targets = jax.vmap(lambda_returns, in_axes=(1, 1, 1, 1, None, None), out_axes=1)(
         window.reward[:-1],
         values_tp1,

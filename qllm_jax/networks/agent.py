@@ -41,11 +41,13 @@ class RecurrentQNetwork(nn.Module):
         num_actions: A.
         hidden_dim: H.
         num_ids: N where a one-hot agent id is appended to the observation, else 0.
+        layer_norm: Normalise the embedding before its ReLU.
     """
 
     num_actions: int
     hidden_dim: int
     num_ids: int
+    layer_norm: bool = False
 
     @nn.compact
     def __call__(
@@ -62,7 +64,10 @@ class RecurrentQNetwork(nn.Module):
             The hidden state after the slot(s) and `q_values [..., N, A]`.
         """
         width = self.hidden_dim
-        embedded = nn.relu(self._embed(obs))
+        embedded = self._embed(obs)
+        if self.layer_norm:
+            embedded = nn.LayerNorm(name="embed_norm")(embedded)
+        embedded = nn.relu(embedded)
         kernel_i = self.param("gru_input", _blocks(nn.initializers.lecun_normal()), (width, 3))
         bias_i = self.param("gru_input_bias", nn.initializers.zeros_init(), (3 * width,))
         kernel_h = self.param("gru_hidden", _blocks(nn.initializers.orthogonal()), (width, 3))
@@ -109,6 +114,7 @@ def make_agent(
         num_actions=num_actions,
         hidden_dim=config.hidden_dim,
         num_ids=num_agents if config.append_agent_id else 0,
+        layer_norm=config.layer_norm,
     )
     num_features = math.prod(obs_shape)
     apply_network: Callable[..., tuple[jax.Array, jax.Array]] = network.apply  # type: ignore[assignment]

@@ -16,9 +16,10 @@ from qllm_jax.envs.team import TeamEnv
 from qllm_jax.learning import make_optimizer
 from qllm_jax.networks import Mixer, make_agent
 from qllm_jax.training.evaluation import EvaluationMetrics, evaluate
+from qllm_jax.training.learners import get_learner
 from qllm_jax.training.runs import Hyper, Runs
 from qllm_jax.training.state import Program, RunState, init_networks, init_state
-from qllm_jax.training.step import UpdateMetrics, epsilon_at, iterate, no_metrics
+from qllm_jax.training.step import UpdateMetrics, epsilon_at, no_metrics
 
 _PRECISION = {"highest": "highest", "tf32": "tensorfloat32", "bf16": "bfloat16"}
 _INIT, _TRAIN, _EVALUATE = 0, 1, 2  # folded into a run's key: one stream per purpose
@@ -41,13 +42,17 @@ def make_program(env: TeamEnv, mixer: Mixer, config: Config) -> Program:
     """Put the static parts together.
 
     Raises:
-        UserError: The budget does not divide, or a window cannot hold an episode.
+        UserError: The learner is unknown, the budget does not divide, or a window cannot hold an
+            episode.
     """
+    algorithm = get_learner(config.learner.name)
+    num_outputs = env.num_actions + algorithm.num_extra_outputs
     return Program(
         env=env,
-        agent=make_agent(config.agent, env.num_agents, env.num_actions, env.obs_shape),
+        agent=make_agent(config.agent, env.num_agents, num_outputs, env.obs_shape),
         mixer=mixer,
         optimizer=make_optimizer(config.learner.optimizer, config.learner.max_grad_norm),
+        algorithm=algorithm,
         learner=config.learner,
         schedule=make_schedule(config.learner, config.runner, env.episode_length),
         num_eval_episodes=config.runner.num_eval_episodes,
@@ -84,7 +89,7 @@ def run_chunk(
         state, sums = carry
         iteration = start + offset
         key = jax.random.fold_in(train_key, iteration)
-        state, metrics = iterate(program, hyper, key, iteration, state)
+        state, metrics = program.algorithm.iterate(program, hyper, key, iteration, state)
         return state, jax.tree.map(jnp.add, sums, metrics)
 
     state, sums = jax.lax.fori_loop(0, count, body, (state, no_metrics()))

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from qllm_jax.learning import NetworkParams, greedy_actions, take_actions
+from qllm_jax.learning import NetworkParams, greedy_actions
 from qllm_jax.networks import MixerHyper
 from qllm_jax.training.state import Program
 from qllm_jax.types import EnvState, Params, TimeStep
@@ -19,9 +19,9 @@ class GreedySlot:
 
     env_state: EnvState  # before the step
     state: jax.Array  # [..., D]
-    q_values: jax.Array  # [..., N, A]
+    q_values: jax.Array  # [..., N, A]; preferences where the learner has a policy
     actions: jax.Array  # [..., N] int32
-    agent_qs: jax.Array  # [..., N] values of the actions
+    agent_qs: jax.Array  # [..., N] what the mixer mixes: values of the actions, or local values
     reward: jax.Array  # [...]
     playing: jax.Array  # [...] bool, the episode had not ended before
 
@@ -57,9 +57,10 @@ def play_greedy(
 
     def body(carry, keys):
         env_state, timestep, hidden, playing = carry
-        hidden, q_values = agent.step(
+        hidden, outputs = agent.step(
             agent_params, hidden, timestep.obs, jnp.zeros((num_episodes,), bool)
         )
+        q_values = outputs[..., : env.num_actions]
         actions = greedy_actions(q_values, timestep.avail_actions)
         new_env_state, new_timestep = jax.vmap(env.step)(keys, env_state, actions)
         slot = GreedySlot(
@@ -67,7 +68,7 @@ def play_greedy(
             state=timestep.state,
             q_values=q_values,
             actions=actions,
-            agent_qs=take_actions(q_values, actions),
+            agent_qs=program.algorithm.agent_values(outputs, actions),
             reward=jnp.where(playing, new_timestep.reward, 0.0),
             playing=playing,
         )

@@ -6,6 +6,7 @@ from flax import struct
 
 from qllm_jax.envs.team import TeamEnv
 from qllm_jax.training.rollout import Record
+from qllm_jax.training.window import complete
 from qllm_jax.types import Window
 
 _TERMINATED, _TRUNCATED = 1, 2  # bits of Replay.ends
@@ -92,32 +93,18 @@ def sample(
     """
     indices = jax.random.randint(key, (batch_size,), 0, num_filled)
     drawn = jax.tree.map(lambda memory: jnp.swapaxes(memory[indices], 0, 1), replay)
-    obs = drawn.obs.astype(jnp.float32)
-    if env.state_from_obs is None:
-        state = drawn.state.astype(jnp.float32)
-    else:
-        state = jax.vmap(jax.vmap(env.state_from_obs))(obs)
-    shape = (*obs.shape[:2], env.num_agents, env.num_actions)
-    if env.all_actions_available:
-        avail_actions = jnp.ones(shape, bool)
-    else:
-        unpacked = jnp.unpackbits(drawn.avail_actions, axis=-1, count=env.num_actions)
-        avail_actions = unpacked.astype(bool)
-    terminated = _pad_slot(drawn.ends & _TERMINATED != 0)
-    truncated = _pad_slot(drawn.ends & _TRUNCATED != 0)
-    first = jnp.ones((1, batch_size), bool)
-    last = jnp.concatenate([~first, (terminated | truncated)[:-1]])
-    return Window(
-        obs=obs,
-        state=state,
-        avail_actions=avail_actions,
-        actions=_pad_slot(drawn.actions.astype(jnp.int32)),
-        reward=_pad_slot(drawn.reward),
-        terminated=terminated,
-        truncated=truncated,
-        reset=jnp.concatenate([first, last[:-1]]),
-        last=last,
+    record = Record(
+        obs=drawn.obs.astype(jnp.float32),
+        state=None if drawn.state is None else drawn.state.astype(jnp.float32),
+        avail_actions=None
+        if drawn.avail_actions is None
+        else jnp.unpackbits(drawn.avail_actions, axis=-1, count=env.num_actions).astype(bool),
+        actions=drawn.actions.astype(jnp.int32),
+        reward=drawn.reward,
+        terminated=drawn.ends & _TERMINATED != 0,
+        truncated=drawn.ends & _TRUNCATED != 0,
     )
+    return complete(record, env)
 
 
 def replay_bytes(env: TeamEnv, capacity: int, window_length: int, dtype: str) -> int:
@@ -128,8 +115,3 @@ def replay_bytes(env: TeamEnv, capacity: int, window_length: int, dtype: str) ->
 
 def _action_dtype(num_actions: int) -> type:
     return jnp.uint8 if num_actions <= 256 else jnp.uint16
-
-
-def _pad_slot(array: jax.Array) -> jax.Array:
-    """`[T - 1, ...]` → `[T, ...]` with zeros in the slot that nobody acts in."""
-    return jnp.concatenate([array, jnp.zeros_like(array[:1])])

@@ -1,6 +1,7 @@
 """Collecting windows: B environments, T slots, ε-greedy play; time-major."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -47,6 +48,7 @@ def collect(
     agent: Agent,
     num_envs: int,
     window_length: int,
+    act: Callable[..., jax.Array] = epsilon_greedy_actions,
 ) -> Record:
     """Play one window in each of B environments, from a reset.
 
@@ -60,6 +62,7 @@ def collect(
         agent: The acting network.
         num_envs: B.
         window_length: T slots.
+        act: `(noise, outputs, avail_actions, epsilon) -> actions`, as in `Algorithm`.
     """
     reset_key, step_key, noise_key = jax.random.split(key, 3)
     shape = (window_length, num_envs)
@@ -72,8 +75,8 @@ def collect(
     def body(carry: _Carry, slot: tuple[jax.Array, ...]) -> tuple[_Carry, Record]:
         step_keys_t, reset_keys_t, noise_t = slot
         seen = carry.timestep
-        hidden, q_values = agent.step(agent_params, carry.hidden, seen.obs, carry.reset)
-        actions = epsilon_greedy_actions(noise_t, q_values, seen.avail_actions, epsilon)
+        hidden, outputs = agent.step(agent_params, carry.hidden, seen.obs, carry.reset)
+        actions = act(noise_t, outputs, seen.avail_actions, epsilon)
         env_state, timestep = jax.vmap(env.step)(step_keys_t, carry.env_state, actions)
         if not one_episode:
             fresh = jax.vmap(env.reset)(reset_keys_t)

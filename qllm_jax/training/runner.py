@@ -74,7 +74,7 @@ class TrainingOutput:
         compile_s: Tracing, compiling and initialising.
         run_s: Everything else, evaluation and checkpoints included.
         env_steps_per_second: Over all runs, in `run_s`; NaN where no step was taken.
-        replay_bytes_per_run: Memory of one run's replay.
+        replay_bytes_per_run: Memory of one run's replay; 0 where the learner keeps none.
         devices: What it ran on and how runs were spread.
         matmul_precision: As set.
         versions: Of Python, JAX and the packages that numbers depend on.
@@ -281,7 +281,9 @@ class _Loop:
                 learner.replay_capacity,
                 schedule.window_length,
                 learner.replay_dtype,
-            ),
+            )
+            if self._program.algorithm.uses_replay
+            else 0,
             devices=_describe(self._placement),
             matmul_precision=self._config.runner.matmul_precision,
             versions=_versions(),

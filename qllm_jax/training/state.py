@@ -1,6 +1,8 @@
 """What a run carries from one iteration to the next."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +11,40 @@ from flax import struct
 
 from qllm_jax.config import LearnerConfig, Schedule
 from qllm_jax.envs.team import TeamEnv
-from qllm_jax.learning import NetworkParams, RunningMoments, init_moments
+from qllm_jax.learning import (
+    NetworkParams,
+    RunningMoments,
+    epsilon_greedy_actions,
+    init_moments,
+    take_actions,
+)
 from qllm_jax.networks import Agent, Mixer
 from qllm_jax.training.replay import Replay, init_replay
+
+
+@dataclasses.dataclass(frozen=True)
+class Algorithm:
+    """How a run learns.
+
+    Attributes:
+        name: Registry name such as "dqn".
+        iterate: `(program, hyper, key, iteration [], state) -> (state, UpdateMetrics)`: collect
+            one window per environment and do the gradient steps that are due.
+        uses_replay: Windows are kept; otherwise `RunState.replay` is None.
+        uses_target: There are target networks; otherwise `LearnerState.target_params` is None.
+        num_extra_outputs: What an agent's network puts out beside its A preferences.
+        act: `(noise [..., A + 1], outputs [..., A + extra], avail_actions [..., A], epsilon []) ->
+            actions [...]`, how experience is collected. Greedy play takes the best preference.
+        agent_values: `(outputs [..., A + extra], actions [...]) -> [...]`, what the mixer mixes.
+    """
+
+    name: str
+    iterate: Callable[..., tuple["RunState", Any]]
+    uses_replay: bool
+    uses_target: bool
+    num_extra_outputs: int = 0
+    act: Callable[..., jax.Array] = epsilon_greedy_actions
+    agent_values: Callable[[jax.Array, jax.Array], jax.Array] = take_actions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +56,7 @@ class Program:
         agent: The agents' network.
         mixer: How their values are combined.
         optimizer: From gradients to steps, without the learning rate.
+        algorithm: What an iteration does.
         learner: Static settings; the traced ones are read from `Hyper`.
         schedule: Whole numbers that follow from the budget.
         num_eval_episodes: Episodes per evaluation.
@@ -32,6 +66,7 @@ class Program:
     agent: Agent
     mixer: Mixer
     optimizer: optax.GradientTransformation
+    algorithm: Algorithm
     learner: LearnerConfig
     schedule: Schedule
     num_eval_episodes: int
@@ -42,7 +77,7 @@ class LearnerState:
     """What gradient steps change."""
 
     params: NetworkParams
-    target_params: NetworkParams
+    target_params: NetworkParams | None  # None where the learner has no target networks
     opt_state: optax.OptState
     alive: jax.Array  # [] bool, False once a loss or a parameter was not finite: frozen from then
 
@@ -56,7 +91,7 @@ class RunState:
     """
 
     learner: LearnerState
-    replay: Replay
+    replay: Replay | None  # None where the learner keeps no windows
     reward_moments: RunningMoments
 
 
@@ -72,7 +107,7 @@ def init_state(program: Program, params: NetworkParams) -> RunState:
     return RunState(
         learner=LearnerState(
             params=params,
-            target_params=jax.tree.map(jnp.copy, params),
+            target_params=jax.tree.map(jnp.copy, params) if program.algorithm.uses_target else None,
             opt_state=program.optimizer.init(params),
             alive=jnp.ones((), bool),
         ),
@@ -81,6 +116,8 @@ def init_state(program: Program, params: NetworkParams) -> RunState:
             learner.replay_capacity,
             program.schedule.window_length,
             learner.replay_dtype,
-        ),
+        )
+        if program.algorithm.uses_replay
+        else None,
         reward_moments=init_moments(),
     )

@@ -1,0 +1,108 @@
+"""What learners without a replay share: collect windows, learn from them in minibatches, forget."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from qllm_jax.config import LearnerConfig
+from qllm_jax.learning import linear_decay
+from qllm_jax.training.rollout import collect
+from qllm_jax.training.runs import Hyper
+from qllm_jax.training.state import LearnerState, Program, RunState
+from qllm_jax.training.step import (
+    UpdateMetrics,
+    epsilon_at,
+    loss_reward,
+    no_metrics,
+    observe_rewards,
+)
+from qllm_jax.training.window import complete
+from qllm_jax.types import Window
+
+# What one gradient step does: (program, hyper, lr, learner, batch) -> (learner, metrics).
+StepFunction = Callable[
+    [Program, Hyper, jax.Array, LearnerState, Any], tuple[LearnerState, UpdateMetrics]
+]
+
+
+def iterate_on_policy(
+    program: Program,
+    hyper: Hyper,
+    key: jax.Array,
+    iteration: jax.Array,
+    state: RunState,
+    *,
+    prepare: Callable[[Program, Hyper, LearnerState, Window], Any],
+    step: StepFunction,
+) -> tuple[RunState, UpdateMetrics]:
+    """Collect a window per environment, then do the gradient steps on these windows alone.
+
+    Args:
+        program: What is static.
+        hyper: Traced settings of this run.
+        key: Of this run and iteration; consumed.
+        iteration: `[]` int32 from 0; the same in every run.
+        state: The run before this iteration; its replay is None and stays so.
+        prepare: `(program, hyper, learner, window [T, B, ...]) -> data`, once per iteration: what
+            the steps read, every leaf with environments along axis 1.
+        step: One gradient step on a minibatch of the data.
+    """
+    config, schedule = program.learner, program.schedule
+    collect_key, learn_key = jax.random.split(key)
+    record = collect(
+        collect_key,
+        state.learner.params.agent,
+        epsilon_at(program, hyper, iteration),
+        program.env,
+        program.agent,
+        config.num_envs,
+        schedule.window_length,
+        program.algorithm.act,
+    )
+    state = observe_rewards(program, state, record)
+    window = complete(record, program.env)
+    window = dataclasses.replace(window, reward=loss_reward(program, hyper, state, window))
+    learner, metrics = jax.lax.cond(
+        iteration >= schedule.first_update,
+        lambda: learn(program, hyper, learn_key, iteration, state.learner, window, prepare, step),
+        lambda: (state.learner, no_metrics()),
+    )
+    return dataclasses.replace(state, learner=learner), metrics
+
+
+def learn(
+    program: Program,
+    hyper: Hyper,
+    key: jax.Array,
+    iteration: jax.Array,
+    learner: LearnerState,
+    window: Window,
+    prepare: Callable[[Program, Hyper, LearnerState, Window], Any],
+    step: StepFunction,
+) -> tuple[LearnerState, UpdateMetrics]:
+    """Every window in one minibatch per epoch, in an order that is drawn again for each."""
+    config, schedule = program.learner, program.schedule
+    num_minibatches = minibatches_per_epoch(config)
+    total = (schedule.num_iterations - schedule.first_update) * config.updates_per_window
+    data = prepare(program, hyper, learner, window)
+
+    def update(learner: LearnerState, index: jax.Array) -> tuple[LearnerState, UpdateMetrics]:
+        epoch, part = index // num_minibatches, index % num_minibatches
+        order = jax.random.permutation(jax.random.fold_in(key, epoch), config.num_envs)
+        rows = jax.lax.dynamic_slice_in_dim(order, part * config.batch_size, config.batch_size)
+        batch = jax.tree.map(lambda leaf: jnp.take(leaf, rows, axis=1), data)
+        done = (iteration - schedule.first_update) * config.updates_per_window + index
+        lr = linear_decay(hyper.lr, done, total) if config.lr_linear_decay else hyper.lr
+        return step(program, hyper, lr, learner, batch)
+
+    learner, metrics = jax.lax.scan(update, learner, jnp.arange(config.updates_per_window))
+    return learner, jax.tree.map(jnp.sum, metrics)
+
+
+def minibatches_per_epoch(config: LearnerConfig) -> int:
+    """How many minibatches hold every environment's window once; `LearnerConfig` checks it."""
+    assert config.num_envs % config.batch_size == 0, "checked when the config was built"
+    return config.num_envs // config.batch_size
