@@ -190,7 +190,7 @@ def _render_statement(statement: Statement, indent: int) -> list[str]:
             lines = render(statement.leading, indent) if statement.variants else []
             for variant in statement.variants:
                 header = f"def {variant.name}{variant.header}:"
-                lines += [*_block(header, variant.body, "", indent), ""]
+                lines += [*_block(header, variant.body, "", indent), *[""] * (1 if indent else 2)]
             return lines
     raise AssertionError(statement)
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Bodies of torch functions, one for each kind of statement and each way to share memory.
 
 `q` is agent_qs [B, 3], `s` is state [B, 12]; each body leaves its result in `w` [B, 3].
@@ -74,14 +75,14 @@ BODIES = {
     "view-transpose": "a = (s * q[:, :1]).view(-1, 3, 4)\nb = a.transpose(1, 2)\nb[:, 0] = 0.0\nw = a.sum(2)",
     "base-then-view": "a = q * 1\nb = a[:, :2]\na[:, 0] = 5.0\nw = q * b.sum(1, keepdim=True)",
     "views-of-one": "a = q * 1\nb, c = a[:, :2], a[:, 1:]\nb += 1\nw = a * c.sum(1, keepdim=True)",
-    "unbind": "w = q * 1\nx, y, z = w.unbind(1)\ny.mul_(2.0)",
+    "unbind": "w = q * 1\nx, y, z = w.unbind(1)\nw = w * y.unsqueeze(1)",
     "clone": "a = q.clone()\nb = a.clone()\nb += 1\nw = a",
     "rebind": "a = q * 1\nb = a\nb = b + 1\nw = a",
     "in-place-chain": "w = (q * 1).add_(1.0).mul_(2.0)",
     "in-place-methods": "w = q.clone()\nw.clamp_(-0.5, 0.5)\nw[:, 1].fill_(3.0)\nw.masked_fill_(w > 2, 9.0)",
     "zero": "w = q.clone()\nw[:, 0].zero_()\nw[:, 1:].copy_(s[:, :2])",
     "slice-augmented": "w = q.clone()\nw[:, 1:] -= s[:, :2]\nw[:, 0] /= 2",
-    "duplicates": "w = q.clone()\nw[:, [0, 0, 1]] += 1",
+    "duplicates": "w = s[:, :3].clone()\nw[:, [0, 0, 1]] += 1\nw = w * q",
     "index-add": "w = q.clone()\nw.index_add_(1, torch.tensor([0, 0, 1]), q)",
     "list-alias": "a = q * 1\np = [a, s[:, :3]]\na += 1\nw = p[0] + p[1]",
     "expanded": "w = q[:, :1].expand(-1, 3).clone()\nw[:, 0] += 1",

@@ -30,12 +30,17 @@ def test_body_equals_torch_row_by_row(name, answers):
     torch = pytest.importorskip("torch")
     scope = {}
     exec(table.source(name), scope)
-    for row in range(len(STATES)):  # at B = 1, where a condition over the batch is one row's
-        q = torch.tensor(AGENT_QS[row : row + 1], requires_grad=True)
-        value = scope["mix"](q * 1, torch.tensor(STATES[row : row + 1]))
+    # a condition over the batch is asked for each row by itself
+    each = [[row] for row in range(len(STATES))] if name.startswith("any") else [slice(None)]
+    for rows in each:
+        q = torch.tensor(AGENT_QS[rows], requires_grad=True)
+        value = scope["mix"](q * 1, torch.tensor(STATES[rows]))
         value.sum().backward()
-        np.testing.assert_allclose(answers[name][0][row], value.item(), rtol=2e-5, atol=2e-5)
-        np.testing.assert_allclose(answers[name][1][row], q.grad[0], rtol=2e-5, atol=2e-5)
+        expected = value.detach().reshape(-1)
+        np.testing.assert_allclose(
+            np.asarray(answers[name][0])[rows], expected, rtol=2e-5, atol=2e-5
+        )
+        np.testing.assert_allclose(np.asarray(answers[name][1])[rows], q.grad, rtol=2e-5, atol=2e-5)
 
 
 EARLY = """

@@ -13,7 +13,7 @@ from qllm_jax.tfcaf import prelude
 from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.comments import Comments
 from qllm_jax.tfcaf.contract import TranslationError
-from qllm_jax.tfcaf.emit import Body, Define, Note, render, trim
+from qllm_jax.tfcaf.emit import Body, Define, Note, render
 from qllm_jax.tfcaf.grammar import MODULES
 from qllm_jax.tfcaf.interpreter import functions
 from qllm_jax.tfcaf.interpreter.names import member
@@ -271,23 +271,17 @@ def _lines_in_use(run: Run) -> list[int]:
 
 def _assemble(run: Run, wrapper: str) -> str:
     """The emitted module: imports, helpers, what the author defined, the canonical function."""
-    parts: list[str] = []
+    parts = [prelude.HELPERS[name] for name in prelude.with_dependencies(run.helpers)]
     for line in _lines_in_use(run):
-        rows = trim(render(run.top[line]))
-        while rows and not rows[0]:
-            rows.pop(0)
-        if rows:
-            parts.append("\n".join(rows))
-    if wrapper:
-        parts.append(wrapper)
-    used = prelude.with_dependencies(run.helpers)
-    parts = [prelude.HELPERS[name] for name in used] + parts
-    text = ""
+        text = "\n".join(render(run.top[line])).strip("\n")
+        parts += [text] if text else []
+    parts += [wrapper] if wrapper else []
+    text, before = "", False
     for part in parts:
-        is_block = "def " in part
-        text += ("\n\n" if is_block or "\n\n\n" in text or not text else "") + part + "\n"
-        if not text.startswith("\n"):
-            text = "\n" + text
+        is_block = part.startswith("def ") or "\ndef " in part
+        gap = "\n\n" if is_block or before else "" if text else "\n"
+        text += f"{gap}{part}\n"
+        before = is_block
     imports = "import jax.numpy as jnp\n"
     if "jax." in text.replace("jax.numpy", ""):
         imports = "import jax\n" + imports

@@ -129,7 +129,7 @@ def _store_tuple(run: Run, target: ast.Tuple | ast.List, value: Value) -> None:
             if name and name != "_":
                 run.bind(name, named(item, Code(emitted)))
         return
-    if written_out and sum(n not in ("_", None) for n in names) > 1:
+    if written_out and sum(n != "_" for n in names) > 1:
         items = _held(run, items)
     for part, item in zip(target.elts, items, strict=True):
         store(run, part, item)
