@@ -25,10 +25,8 @@ TRACED_LEARNER_FIELDS = (
     "reward_scale",
 )
 
-LEARNERS_WITHOUT_REPLAY = (
-    "mixed_critic",
-    "pqn",
-)  # they learn from the windows of one iteration alone
+# These learn from the windows of one iteration alone.
+LEARNERS_WITHOUT_REPLAY = ("mixed_critic", "pqn")
 
 
 def _require(condition: bool, message: str) -> None:

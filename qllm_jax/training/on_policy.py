@@ -86,7 +86,7 @@ def learn(
     """Every window in one minibatch per epoch, in an order that is drawn again for each."""
     config, schedule = program.learner, program.schedule
     num_minibatches = minibatches_per_epoch(config)
-    total = (schedule.num_iterations - schedule.first_update) * config.updates_per_window
+    total = schedule.num_iterations * config.updates_per_window
     data = prepare(program, hyper, learner, window)
 
     def update(learner: LearnerState, index: jax.Array) -> tuple[LearnerState, UpdateMetrics]:
