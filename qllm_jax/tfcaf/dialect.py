@@ -82,6 +82,7 @@ _UNBATCHED_TEXT = re.compile(
     r"\bunbatched\b|\bsingle (sample|state|transition)\b"
     r"|[\[(]\s*(N|n_agents|num_agents|D|d|state_dim|n)\s*,?\s*[\])]"
 )
+_BATCH_LOOPS = frozenset(("b", "bi", "b_idx", "batch_idx", "batch_index", "sample"))
 _BATCH_NAMES = frozenset(("batch", "batch_size", "bs", "B", "b_size", "bsz", "n_batch"))
 
 
@@ -93,7 +94,12 @@ def prefers_batched(entry: ast.FunctionDef, dialect: Dialect) -> bool:
 def says_batched(entry: ast.FunctionDef) -> bool:
     """Whether the text names a batch: in its words, or by an index like `state[:, 3]`."""
     names = {n.id for n in ast.walk(entry) if isinstance(n, ast.Name)}
-    if names & _BATCH_NAMES or _BATCHED_TEXT.search(ast.get_docstring(entry) or ""):
+    loops = {n.target.id for n in ast.walk(entry) if _is_named_loop(n)}  # type: ignore[attr-defined]
+    if (
+        names & _BATCH_NAMES
+        or loops & _BATCH_LOOPS
+        or _BATCHED_TEXT.search(ast.get_docstring(entry) or "")
+    ):
         return True
     return any(
         isinstance(index, ast.Tuple)
@@ -123,6 +129,10 @@ def says_unbatched(entry: ast.FunctionDef) -> bool:
         elif not isinstance(index, ast.Tuple) and not isinstance(first, ast.Compare):
             return True
     return False
+
+
+def _is_named_loop(node: ast.AST) -> bool:
+    return isinstance(node, ast.For | ast.comprehension) and isinstance(node.target, ast.Name)
 
 
 def _is_full(part: ast.Slice) -> bool:

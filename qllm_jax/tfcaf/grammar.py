@@ -127,7 +127,7 @@ def parse(source: str) -> ast.Module:
     _check_size(tree)
     private = _private_names(tree)
     for node in _preorder(tree):
-        _check(node, private)
+        check_node(node, private)
     return tree
 
 
@@ -209,7 +209,11 @@ def _private_names(tree: ast.Module) -> frozenset[str]:
     return frozenset(name for name in bound if name[:1] == "_" and name[:2] != "__")
 
 
-def _check(node: ast.AST, private: frozenset[str]) -> None:
+def check_node(node: ast.AST, private: frozenset[str] = frozenset()) -> None:
+    """Refuse a node whose class, name or value is not on the lists.
+
+    Names in `private` may begin with an underscore.
+    """
     line = getattr(node, "lineno", None)
     name = type(node).__name__
     if type(node) not in ALLOWED_NODES:

@@ -52,6 +52,14 @@ class Masked:
         return f"rows where {self.mask.text}"
 
 
+class Row:
+    """The number of the sample that a loop over the batch is at."""
+
+    def __repr__(self) -> str:
+        return "the sample's number"
+
+
+ROW = Row()
 Dim = int | Batch | Masked
 Shape = tuple[Dim, ...]
 

@@ -14,7 +14,7 @@ from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.emit import Loop
 from qllm_jax.tfcaf.interpreter.state import Leave, Run, Scope, named
-from qllm_jax.tfcaf.values import Array, Batch, Mapping, Sequence, Stale, Value
+from qllm_jax.tfcaf.values import ROW, Array, Batch, Mapping, Sequence, Stale, Value
 
 
 def rows_of(run: Run, array: Array) -> Sequence:
@@ -145,6 +145,4 @@ def _mark_grown(run: Run, before: list[tuple[Scope, str, Sequence | Mapping, int
 
 def is_row(value: Value) -> bool:
     """Whether an index is the number of the sample that a loop is at."""
-    from qllm_jax.tfcaf.interpreter.builtin_functions import ROW
-
     return getattr(value, "value", None) is ROW

@@ -16,6 +16,7 @@ from qllm_jax.tfcaf.interpreter.expressions import binary, check_items, compare,
 from qllm_jax.tfcaf.interpreter.state import Run, is_static, item_of, named, static_truth
 from qllm_jax.tfcaf.ops import registry
 from qllm_jax.tfcaf.values import (
+    ROW,
     Array,
     Batch,
     Builtin,
@@ -198,16 +199,6 @@ def _batch_range(run: Run, args: list[Value], code: Code) -> Value:
             "mixes-batch", "A loop takes some samples of the batch only.", "Treat all alike."
         )
     return Sequence([Static(ROW, Code("0"))], "range", code, of_batch=True)
-
-
-class Row:
-    """The number of the sample that a loop over the batch is at."""
-
-    def __repr__(self) -> str:
-        return "the sample's number"
-
-
-ROW = Row()
 
 
 def _items(run: Run, value: Value, what: str) -> list[Value]:

@@ -25,6 +25,7 @@ from qllm_jax.tfcaf.interpreter.state import (
     static_truth,
 )
 from qllm_jax.tfcaf.values import (
+    ROW,
     Array,
     Function,
     Mapping,
@@ -172,7 +173,7 @@ def _store_item(run: Run, target: ast.Subscript, value: Value) -> None:
 def _store_list_item(run: Run, owner: Sequence, index: Value, value: Value) -> None:
     refuse_global_change(run, owner)
     if owner.of_batch:
-        if not (isinstance(index, Static) and repr(index.value) == "the sample's number"):
+        if not (isinstance(index, Static) and index.value is ROW):
             raise run.refuse("mixes-batch", "One sample is picked out.", "Treat all alike.")
         number = 0
     elif isinstance(index, Static) and type(index.value) is int:

@@ -12,7 +12,7 @@ from typing import Any
 
 from qllm_jax.tfcaf import limits
 from qllm_jax.tfcaf.interpreter.state import Run
-from qllm_jax.tfcaf.values import Batch
+from qllm_jax.tfcaf.values import Batch, Row
 
 _BINARY: dict[type[ast.AST], Any] = {
     ast.Add: operator.add,
@@ -50,6 +50,12 @@ def binary(run: Run, op: type[ast.AST], left: Any, right: Any) -> Any:
     for value in (left, right):
         if isinstance(value, str):
             raise run.refuse("string", "Strings are not computed with.", "Use numbers.")
+        if isinstance(value, Row):
+            raise run.refuse(
+                "mixes-batch",
+                "The number of a sample is computed with, so it could name another sample.",
+                "Index with the loop's variable alone.",
+            )
         if not isinstance(value, bool | int | float):
             what = type(value).__name__
             raise run.refuse("type", f"A {what} cannot be computed with.", "Use numbers.")
