@@ -97,7 +97,9 @@ def _train(
 ) -> EpisodeFigure:
     runner, env = config.runner, spec.env
     functions = [artifact.function] if artifact is not None else []
-    mixer = make_mixer(config.mixer, env.num_agents, env.state_dim, tfcafs=functions)
+    mixer = make_mixer(
+        config.mixer, env.num_agents, env.state_dim, tfcafs=functions, num_actions=env.num_actions
+    )
     stored = artifact.scale if artifact is not None else "none"
     runs = runs_for_seeds(config, mixer_scale(config.mixer.scale, env.num_agents, stored))
     console.phase(f"train {config.mixer.name}", runner.num_env_steps, num_seeds=runner.num_seeds)

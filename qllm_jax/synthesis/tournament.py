@@ -46,7 +46,8 @@ def measure_mixer(spec: TaskSpec, config: Config, name: str, seeds: Seeds) -> Ar
     """Measure a learned mixer, such as QMIX, as a tournament measures its arms."""
     job = measurement_config(config, spec.env.episode_length, seeds)
     job = dataclasses.replace(job, mixer=dataclasses.replace(job.mixer, name=name))
-    mixer = make_mixer(job.mixer, spec.env.num_agents, spec.env.state_dim)
+    env = spec.env
+    mixer = make_mixer(job.mixer, env.num_agents, env.state_dim, num_actions=env.num_actions)
     return arm_of(run_training(spec, mixer, job), 0, seeds.count)
 
 
