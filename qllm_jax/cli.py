@@ -143,7 +143,12 @@ def _tasks(args: argparse.Namespace) -> int:
         outcome = check_task(args.name)
         print(format_task_report(outcome))
         return 0 if outcome.passed else 1
-    rows = tasks_table()
+    from qllm_jax.paths import data_dir
+
+    shipped = data_dir("configs") / "artifacts"
+    header, *body = tasks_table()
+    rows = [(*header, "TFCAF")]
+    rows += [(*row, "shipped" if (shipped / row[0]).is_dir() else "") for row in body]
     widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         print("  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)))

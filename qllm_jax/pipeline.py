@@ -44,6 +44,7 @@ from qllm_jax.tasks import get_task
 from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.tfcaf import Artifact, load_artifact, save_artifact
 from qllm_jax.training_run import resume_one, train_one
+from qllm_jax.verify import check_program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +98,8 @@ def resume(path: Path) -> JobOutcome:
     stopped = RunResult.load(path)
     config = config_from_mapping(stopped.config)
     spec = _checked_task(config)
-    artifact = load_artifact(path) if (path / "tfcaf.json").exists() else None
+    has_artifact = (path / "tfcaf.json").exists()
+    artifact = load_artifact(path, check=_refuse_unsafe_program) if has_artifact else None
     with Console() as console, StopRequest() as should_stop:
         result, figure = resume_one(config, spec, artifact, path, console, should_stop)
         outcome = _report_one(spec, artifact, result, figure)
@@ -234,7 +236,7 @@ def load_tfcaf(mixer: MixerConfig, spec: TaskSpec) -> Artifact:
             if mixer.artifact is None
             else f"mixer.artifact is {mixer.artifact!r}, which does not exist."
         )
-    artifact = load_artifact(path)
+    artifact = load_artifact(path, check=_refuse_unsafe_program)
     env = spec.env
     if (artifact.num_agents, artifact.state_dim) != (env.num_agents, env.state_dim):
         raise UserError(
@@ -243,6 +245,16 @@ def load_tfcaf(mixer: MixerConfig, spec: TaskSpec) -> Artifact:
             f"{env.state_dim}. Generate one for these sizes."
         )
     return artifact
+
+
+def _refuse_unsafe_program(artifact: Artifact) -> None:
+    """The static gate, again: an artifact may come from elsewhere."""
+    failed = [check for check in check_program(artifact) if not check.passed]
+    if failed:
+        raise UserError(
+            f"the TFCAF of {artifact.task or 'this artifact'} fails the check "
+            f"{failed[0].name!r}: {failed[0].detail}"
+        )
 
 
 def _train_job(config: Config, spec: TaskSpec, console: Console) -> JobOutcome:

@@ -25,7 +25,7 @@ ALLOWED = {
     },
     "pipeline": {
         "synthesis", "training", "results", "tasks", "tfcaf", "networks", "llm",
-        "interrupt", "reporting", "training_run",
+        "interrupt", "reporting", "training_run", "verify",
     },
     "__init__": {"pipeline"},
 }  # fmt: skip
