@@ -72,10 +72,11 @@ def test_the_report_is_written_again_from_the_run_directories(job, tmp_path):
 
 
 def test_train_is_what_the_command_line_runs(tmp_path):
-    config = compose_config([*SMALL, "mixer=vdn", f"runner.output_dir={tmp_path}"])
+    # QPLEX is the mixer that needs most from the job: greedy values and the number of actions.
+    config = compose_config([*SMALL, "mixer=qplex", f"runner.output_dir={tmp_path}"])
     result = qllm_jax.train(config)
     assert result.metrics["return"].shape == (2, 5)
-    assert result.path.is_relative_to(tmp_path / "matrix" / "climbing" / "vdn")
+    assert result.path.is_relative_to(tmp_path / "matrix" / "climbing" / "qplex")
 
 
 def test_a_stopped_training_resumes_to_the_same_metrics(tmp_path, monkeypatch):
