@@ -310,7 +310,7 @@ class RunnerConfig:
         checkpoint_interval_s: Least seconds between two of them; 0 saves after every chunk.
     """
 
-    num_seeds: int = 5
+    num_seeds: int = 8
     first_seed: int = 0
     num_env_steps: int = 200_000
     num_evaluations: int = 20
