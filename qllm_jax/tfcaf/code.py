@@ -47,6 +47,11 @@ COMPARISONS: dict[type[ast.AST], str] = {
 }
 
 
+def words(text: str) -> list[str]:
+    """The words of a text, for tables of names."""
+    return text.split()
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Code:
     """Text of an expression and how tightly its outermost operator binds."""
@@ -140,8 +145,23 @@ def ternary(test: Code, body: Code, orelse: Code) -> Code:
 def arguments(args: list[Any], kwargs: dict[str, Any]) -> str:
     """The inside of a call's parentheses; items may be `Code` or static Python values."""
     parts = [as_code(item).within(LAMBDA) for item in args]
+    if len(args) == 1 and not kwargs and _is_generator(parts[0]):
+        return parts[0][1:-1]
     parts += [f"{name}={as_code(item).within(LAMBDA)}" for name, item in kwargs.items()]
     return ", ".join(parts)
+
+
+def _is_generator(text: str) -> bool:
+    """Whether this is one generator expression in its own parentheses."""
+    if not (text.startswith("(") and text.endswith(")") and " for " in text):
+        return False
+    depth, own_for = 0, False
+    for position, char in enumerate(text):
+        depth += (char in "([{") - (char in ")]}")
+        own_for |= depth == 1 and text.startswith(" for ", position)
+        if depth == 0 and position < len(text) - 1:
+            return False
+    return own_for
 
 
 def call(function: str, args: list[Any], kwargs: dict[str, Any] | None = None) -> Code:

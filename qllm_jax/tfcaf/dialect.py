@@ -7,6 +7,7 @@ the batch annotations and words. Imports nothing of ours but the contract. Calle
 import ast
 import re
 
+from qllm_jax.tfcaf.code import words
 from qllm_jax.tfcaf.contract import Dialect
 
 _ROOTS: dict[str, Dialect] = {
@@ -15,33 +16,11 @@ _ROOTS: dict[str, Dialect] = {
     **dict.fromkeys(("jax", "jnp", "lax"), "jnp"),
 }
 _TORCH_WORDS = frozenset(
-    [
-        "dim",
-        "keepdim",
-        "unsqueeze",
-        "view",
-        "permute",
-        "expand",
-        "detach",
-        "clone",
-        "numel",
-        "size",
-        "long",
-        "type_as",
-        "masked_fill",
-        "softmax",
-        "gather",
-        "scatter",
-        "add_",
-        "mul_",
-        "fill_",
-        "masked_fill_",
-        "clamp",
-        "amax",
-        "amin",
-        "unbind",
-        "device",
-    ]
+    words(
+        "dim keepdim unsqueeze view permute expand detach clone numel size long type_as "
+        "masked_fill softmax gather scatter add_ mul_ fill_ masked_fill_ clamp amax amin "
+        "unbind device"
+    )
 )
 
 

@@ -49,9 +49,10 @@ class Loop:
 
 @dataclasses.dataclass(slots=True)
 class Branch:
-    """A kept static `if`; a side that no iteration took is None."""
+    """A kept static `if` and the opposite of its test; a side that no iteration took is None."""
 
     test: str
+    opposite: str
     body: Body | None
     orelse: Body | None
     comment: str = ""
@@ -117,7 +118,7 @@ def _merge_statement(first: Statement, second: Statement) -> Statement | None:
             if side is None and one is not None:
                 return None
             sides.append(side)
-        return Branch(first.test, sides[0], sides[1], first.comment)
+        return Branch(first.test, first.opposite, sides[0], sides[1], first.comment)
     if isinstance(first, Loop) and isinstance(second, Loop) and first.header == second.header:
         if not first.body or not second.body:  # a loop that did not run on one of them
             return first if first.body else second
@@ -197,20 +198,24 @@ def _render_statement(statement: Statement, indent: int) -> list[str]:
 
 def _block(header: str, body: Body, comment: str, indent: int) -> list[str]:
     lines = _with_comment(wrap(header, indent), comment, indent)
-    inside = trim(render(body, indent + 1))
-    return lines + (inside or [f"{INDENT * (indent + 1)}pass"])
+    return lines + _inside(body, indent + 1)
+
+
+def _inside(body: Body, indent: int) -> list[str]:
+    """The lines of a block, which are never comments alone."""
+    lines = trim(render(body, indent))
+    only_comments = all(not line or line.lstrip().startswith("#") for line in lines)
+    return [*lines, f"{INDENT * indent}pass"] if only_comments else lines
 
 
 def _render_branch(statement: Branch, indent: int) -> list[str]:
-    body = statement.body if statement.body is None else trim(render(statement.body, indent + 1))
-    orelse = statement.orelse and trim(render(statement.orelse, indent + 1))
+    body = _inside(statement.body, indent + 1) if statement.body else []
+    orelse = _inside(statement.orelse, indent + 1) if statement.orelse else []
     if not body and not orelse:
         return []
     if not body:
-        test = statement.test
-        plain = test.startswith("not ") and " and " not in test and " or " not in test
-        text = f"if {test[4:] if plain else f'not ({test})'}:"
-        return _with_comment(wrap(text, indent), statement.comment, indent) + (orelse or [])
+        header = wrap(f"if {statement.opposite}:", indent)
+        return _with_comment(header, statement.comment, indent) + (orelse or [])
     lines = _with_comment(wrap(f"if {statement.test}:", indent), statement.comment, indent)
     lines += body
     if orelse:

@@ -9,6 +9,7 @@ import builtins
 import warnings
 
 from qllm_jax.tfcaf import limits
+from qllm_jax.tfcaf.code import words
 from qllm_jax.tfcaf.contract import TranslationError
 
 ALLOWED_NODES: tuple[type[ast.AST], ...] = (
@@ -68,45 +69,12 @@ MODULES: dict[str, str] = {
     "typing_extensions": "typing",
 }
 ALLOWED_BUILTINS = frozenset(
-    [
-        "len",
-        "range",
-        "zip",
-        "enumerate",
-        "sum",
-        "min",
-        "max",
-        "abs",
-        "int",
-        "float",
-        "bool",
-        "round",
-        "list",
-        "tuple",
-        "dict",
-        "sorted",
-        "reversed",
-        "any",
-        "all",
-        "isinstance",
-        "pow",
-        "map",
-        "divmod",
-        "print",
-        "ValueError",
-        "AssertionError",
-        "RuntimeError",
-        "TypeError",
-        "Exception",
-        "NotImplementedError",
-        "str",
-        "object",
-        "set",
-        "type",
-        "callable",
-        "hasattr",
-        "slice",
-    ]
+    words(
+        "len range zip enumerate sum min max abs int float bool round list tuple dict sorted "
+        "reversed any all isinstance pow map divmod print ValueError AssertionError "
+        "RuntimeError TypeError Exception NotImplementedError str object set type callable "
+        "hasattr slice"
+    )
 )
 _KNOWN_BUILTINS = frozenset(dir(builtins))
 

@@ -56,6 +56,8 @@ def _at_last_bracket(text: str, indent: int) -> list[str] | None:
         return None
     lines = [lead + body[: opening + 1]]
     items = _split(inside, (r", ?",))
+    if len(_split(inside, (r" for ",))) > 1:
+        items = [inside]  # a comprehension, whose commas are those of its target
     if len(items) == 1 or (len(inside) + len(lead) + 4 <= MAX_COLUMNS and " for " not in inside):
         lines += _operands(inside, indent + 1)
     else:

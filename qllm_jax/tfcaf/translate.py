@@ -12,6 +12,7 @@ import ast
 from collections.abc import Callable
 from typing import Any
 
+from qllm_jax.tfcaf.code import words
 from qllm_jax.tfcaf.comments import read_comments
 from qllm_jax.tfcaf.contract import Dialect, Translation, TranslationError
 from qllm_jax.tfcaf.dialect import detect_dialect, prefers_batched, says_batched, says_unbatched
@@ -125,35 +126,27 @@ def _read(
 
 
 _DECIDED = frozenset(  # refusals that no other reading of the shapes can lift
-    [
-        "import",
-        "underscore",
-        "unknown-operation",
-        "io",
-        "callback",
-        "random",
-        "learnable",
-        "autograd",
-        "while",
-        "memory",
-        "builtin",
-        "undefined-name",
-        "recursion",
-        "too-big",
-        "too-deep",
-        "with",
-        "decorator",
-        "mixed-dialect",
-        "string",
-    ]
+    words(
+        "import underscore unknown-operation io callback random learnable autograd while "
+        "memory builtin undefined-name recursion too-big too-deep with decorator mixed- "
+        "dialect string"
+    )
 )
 
 
 def _guarded(read: Callable[[], Reading]) -> Reading:
-    """Turn a stack that ran out into a refusal."""
+    """Turn a stack that ran out, and a mistake of ours, into a refusal."""
     try:
         return read()
+    except TranslationError:
+        raise
     except (RecursionError, MemoryError):
         raise TranslationError(
             "too-deep", "The function nests too deeply.", "Split it into named steps."
         ) from None
+    except Exception as error:  # one candidate must not end a run
+        raise TranslationError(
+            "not-understood",
+            f"The translator could not follow this function ({type(error).__name__}).",
+            "Write it in plainer steps.",
+        ) from error

@@ -11,7 +11,7 @@ import ast
 import dataclasses
 
 from qllm_jax.tfcaf import code as c
-from qllm_jax.tfcaf.code import Code
+from qllm_jax.tfcaf.code import Code, words
 from qllm_jax.tfcaf.emit import Line
 from qllm_jax.tfcaf.interpreter.state import Leave, Run, Scope, named
 from qllm_jax.tfcaf.values import (
@@ -29,73 +29,13 @@ from qllm_jax.tfcaf.values import (
 )
 
 _SAFE_CALLS = frozenset(
-    [
-        "sum",
-        "mean",
-        "max",
-        "min",
-        "amax",
-        "amin",
-        "where",
-        "clamp",
-        "clip",
-        "relu",
-        "sigmoid",
-        "tanh",
-        "zeros",
-        "ones",
-        "full",
-        "zeros_like",
-        "ones_like",
-        "full_like",
-        "any",
-        "all",
-        "abs",
-        "float",
-        "long",
-        "int",
-        "bool",
-        "unsqueeze",
-        "squeeze",
-        "view",
-        "reshape",
-        "expand",
-        "maximum",
-        "minimum",
-        "stack",
-        "cat",
-        "concatenate",
-        "softmax",
-        "argmax",
-        "argmin",
-        "size",
-        "clone",
-        "len",
-        "range",
-        "arange",
-        "astype",
-        "to",
-        "type_as",
-        "copy",
-        "flip",
-        "sort",
-        "argsort",
-        "masked_fill",
-        "fill_",
-        "zero_",
-        "mul_",
-        "add_",
-        "sub_",
-        "mul",
-        "add",
-        "sub",
-        "append",
-        "tensor",
-        "array",
-        "gather",
-        "transpose",
-        "permute",
-    ]
+    words(
+        "sum mean max min amax amin where clamp clip relu sigmoid tanh zeros ones full "
+        "zeros_like ones_like full_like any all abs float long int bool unsqueeze squeeze "
+        "view reshape expand maximum minimum stack cat concatenate softmax argmax argmin size "
+        "clone len range arange astype to type_as copy flip sort argsort masked_fill fill_ "
+        "zero_ mul_ add_ sub_ mul add sub append tensor array gather transpose permute"
+    )
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf import limits
-from qllm_jax.tfcaf.code import Code
+from qllm_jax.tfcaf.code import Code, words
 from qllm_jax.tfcaf.interpreter import branches, statics
 from qllm_jax.tfcaf.interpreter.expressions import binary, check_items, compare, plain
 from qllm_jax.tfcaf.interpreter.state import Run, is_static, item_of, named, static_truth
@@ -31,48 +31,11 @@ from qllm_jax.tfcaf.values import (
 )
 
 _MATH = frozenset(
-    [
-        "sqrt",
-        "exp",
-        "log",
-        "log2",
-        "log10",
-        "log1p",
-        "expm1",
-        "sin",
-        "cos",
-        "tan",
-        "asin",
-        "acos",
-        "atan",
-        "atan2",
-        "sinh",
-        "cosh",
-        "tanh",
-        "pow",
-        "floor",
-        "ceil",
-        "trunc",
-        "fabs",
-        "hypot",
-        "copysign",
-        "erf",
-        "isnan",
-        "isinf",
-        "isfinite",
-        "degrees",
-        "radians",
-        "prod",
-        "comb",
-        "factorial",
-        "gcd",
-        "isclose",
-        "fmod",
-        "dist",
-        "fsum",
-        "perm",
-        "cbrt",
-    ]
+    words(
+        "sqrt exp log log2 log10 log1p expm1 sin cos tan asin acos atan atan2 sinh cosh tanh "
+        "pow floor ceil trunc fabs hypot copysign erf isnan isinf isfinite degrees radians "
+        "prod comb factorial gcd isclose fmod dist fsum perm cbrt"
+    )
 )
 Handler = Callable[[Run, list[Value], dict[str, Value]], Value]
 

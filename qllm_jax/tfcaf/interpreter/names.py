@@ -9,7 +9,7 @@ import ast
 import math
 
 from qllm_jax.tfcaf import code as c
-from qllm_jax.tfcaf.code import Code
+from qllm_jax.tfcaf.code import Code, words
 from qllm_jax.tfcaf.grammar import ALLOWED_BUILTINS, MODULES
 from qllm_jax.tfcaf.interpreter.state import Run, expression, item_of, named
 from qllm_jax.tfcaf.ops import registry
@@ -100,143 +100,50 @@ def _math_code(name: str) -> Code:
 
 DANGEROUS = {
     **dict.fromkeys(
-        [
-            "load",
-            "save",
-            "fromfile",
-            "tofile",
-            "loadtxt",
-            "genfromtxt",
-            "savetxt",
-            "memmap",
-            "from_file",
-            "hub",
-            "os",
-            "sys",
-            "ctypes",
-            "builtins",
-            "ctypeslib",
-            "f2py",
-            "ffi",
-            "importlib",
-            "subprocess",
-            "savez",
-            "fromregex",
-            "open_memmap",
-            "multiprocessing",
-            "utils",
-            "serialization",
-            "distributed",
-            "cpp_extension",
-            "package",
-            "jit_load",
-        ],
+        words(
+            "load save fromfile tofile loadtxt genfromtxt savetxt memmap from_file hub os sys "
+            "ctypes builtins ctypeslib f2py ffi importlib subprocess savez fromregex "
+            "open_memmap multiprocessing utils serialization distributed cpp_extension "
+            "package jit_load"
+        ),
         "io",
     ),
     **dict.fromkeys(
-        [
-            "pure_callback",
-            "io_callback",
-            "callback",
-            "debug",
-            "frompyfunc",
-            "vectorize_callback",
-            "host_callback",
-            "experimental",
-            "apply_",
-            "map_",
-            "register_hook",
-            "custom_vjp",
-            "custom_jvp",
-        ],
+        words(
+            "pure_callback io_callback callback debug frompyfunc vectorize_callback "
+            "host_callback experimental apply_ map_ register_hook custom_vjp custom_jvp"
+        ),
         "callback",
     ),
     **dict.fromkeys(
-        [
-            "rand",
-            "randn",
-            "randint",
-            "random",
-            "randperm",
-            "normal",
-            "bernoulli",
-            "multinomial",
-            "dropout",
-            "rand_like",
-            "randn_like",
-            "randint_like",
-            "manual_seed",
-            "seed",
-            "uniform",
-            "choice",
-            "poisson",
-            "default_rng",
-            "key",
-            "PRNGKey",
-            "bernoulli_",
-            "normal_",
-            "uniform_",
-            "dropout2d",
-            "alpha_dropout",
-            "gumbel_softmax",
-            "rrelu",
-            "exponential_",
-            "random_",
-        ],
+        words(
+            "rand randn randint random randperm normal bernoulli multinomial dropout "
+            "rand_like randn_like randint_like manual_seed seed uniform choice poisson "
+            "default_rng key PRNGKey bernoulli_ normal_ uniform_ dropout2d alpha_dropout "
+            "gumbel_softmax rrelu exponential_ random_"
+        ),
         "random",
     ),
     **dict.fromkeys(
-        [
-            "Linear",
-            "Parameter",
-            "Module",
-            "Sequential",
-            "Embedding",
-            "LayerNorm",
-            "BatchNorm1d",
-            "GRUCell",
-            "LSTM",
-            "Conv1d",
-            "Conv2d",
-            "MultiheadAttention",
-            "ModuleList",
-            "GRU",
-            "RNN",
-            "init",
-            "Bilinear",
-            "Dropout",
-        ],
+        words(
+            "Linear Parameter Module Sequential Embedding LayerNorm BatchNorm1d GRUCell LSTM "
+            "Conv1d Conv2d MultiheadAttention ModuleList GRU RNN init Bilinear Dropout"
+        ),
         "learnable",
     ),
     **dict.fromkeys(
-        [
-            "backward",
-            "requires_grad_",
-            "grad",
-            "autograd",
-            "retain_grad",
-            "register_parameter",
-            "value_and_grad",
-            "jacobian",
-            "optim",
-        ],
+        words(
+            "backward requires_grad_ grad autograd retain_grad register_parameter "
+            "value_and_grad jacobian optim"
+        ),
         "autograd",
     ),
     "while_loop": "while",
     **dict.fromkeys(
-        [
-            "ctypes",
-            "storage",
-            "untyped_storage",
-            "data_ptr",
-            "unsafe_buffer_pointer",
-            "dump",
-            "tobytes",
-            "tolist_file",
-            "share_memory_",
-            "set_",
-            "data",
-        ],
+        words(
+            "ctypes storage untyped_storage data_ptr unsafe_buffer_pointer dump tobytes "
+            "tolist_file share_memory_ set_ data"
+        ),
         "memory",
     ),
 }

@@ -115,7 +115,10 @@ def read_function(
 def run_entry(run: Run, entry: ast.FunctionDef) -> Function:
     """The wanted function as a value."""
     value = load_module_name(run, entry.name)
-    assert isinstance(value, Function)
+    if not isinstance(value, Function):
+        raise run.refuse(
+            "no-function", f"`{entry.name}` is assigned again.", "Define the function last."
+        )
     return value
 
 
@@ -271,10 +274,12 @@ def _lines_in_use(run: Run) -> list[int]:
 
 def _assemble(run: Run, wrapper: str) -> str:
     """The emitted module: imports, helpers, what the author defined, the canonical function."""
-    parts = [prelude.HELPERS[name] for name in prelude.with_dependencies(run.helpers)]
+    parts: list[str] = []
     for line in _lines_in_use(run):
         text = "\n".join(render(run.top[line])).strip("\n")
         parts += [text] if text else []
+    used = {name for name in run.helpers if any(f"{name}(" in part for part in parts)}
+    parts = [prelude.HELPERS[name] for name in prelude.with_dependencies(used)] + parts
     parts += [wrapper] if wrapper else []
     text, before = "", False
     for part in parts:

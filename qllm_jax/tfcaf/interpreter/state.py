@@ -16,7 +16,7 @@ from typing import Any
 
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf import limits
-from qllm_jax.tfcaf.code import Code
+from qllm_jax.tfcaf.code import Code, words
 from qllm_jax.tfcaf.comments import Comments
 from qllm_jax.tfcaf.contract import TranslationError
 from qllm_jax.tfcaf.emit import Body, Branch, Define, Line, Loop, Note
@@ -41,40 +41,10 @@ from qllm_jax.tfcaf.values import (
 _GREEK = dict(
     zip(
         "αβγδεζηθικλμνξοπρστυφχψωΔΣΩΦΨΛΘΠ",
-        [
-            "alpha",
-            "beta",
-            "gamma",
-            "delta",
-            "epsilon",
-            "zeta",
-            "eta",
-            "theta",
-            "iota",
-            "kappa",
-            "lam",
-            "mu",
-            "nu",
-            "xi",
-            "omicron",
-            "pi",
-            "rho",
-            "sigma",
-            "tau",
-            "upsilon",
-            "phi",
-            "chi",
-            "psi",
-            "omega",
-            "Delta",
-            "Sigma",
-            "Omega",
-            "Phi",
-            "Psi",
-            "Lam",
-            "Theta",
-            "Pi",
-        ],
+        words(
+            "alpha beta gamma delta epsilon zeta eta theta iota kappa lam mu nu xi omicron pi "
+            "rho sigma tau upsilon phi chi psi omega Delta Sigma Omega Phi Psi Lam Theta Pi"
+        ),
         strict=True,
     )
 )

@@ -264,9 +264,11 @@ def _if(run: Run, node: ast.If) -> Leave | None:
         return run.execute(body)
     with run.capture() as emitted:
         leave = run.execute(body)
-    text = test.code.text
+    text, opposite = test.code.text, c.unary(ast.Not, test.code).text
+    if text.startswith("not ") and test.code.precedence == c.NOT:
+        opposite = text[4:]
     side: tuple[list | None, list | None] = (emitted, None) if taken else (None, emitted)
-    run.out.append(Branch(text, *side))
+    run.out.append(Branch(text, opposite, *side))
     return leave
 
 

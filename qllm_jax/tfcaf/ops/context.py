@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf import limits
-from qllm_jax.tfcaf.code import Code
+from qllm_jax.tfcaf.code import Code, words
 from qllm_jax.tfcaf.contract import TranslationError
 from qllm_jax.tfcaf.values import (
     Array,
@@ -91,7 +91,7 @@ class OpCall:
                 raise self.mixes_batch("looks at a result that is already over the whole batch")
             return value if not value.wide or self.is_elementwise else self._flat(value)
         if isinstance(value, Static) and isinstance(value.value, bool | int | float):
-            return Array((), kind_of(value.value), value.code, const=value.value)
+            return Array((), kind_of(value.value), value.code, const=value.value, weak=True)
         if isinstance(value, Static) and isinstance(value.value, Batch):
             raise self.mixes_batch("computes with the batch size")
         if isinstance(value, Sequence) and value.items and self.dialect != "torch":
@@ -228,6 +228,8 @@ class OpCall:
 
     def fixed_size(self, x: Array, axis: Int) -> Int:
         """The size of an axis that is neither batch nor masked."""
+        if axis >= x.ndim:
+            raise self.refuse("axis", f"{describe(x)} has no axis.", "Add one with `[None]`.")
         self.refuse_mixing(x, [axis])
         size = x.shape[axis]
         assert isinstance(size, int)
@@ -309,8 +311,17 @@ class OpCall:
             return x
         from qllm_jax.tfcaf.values import JNP_DTYPE
 
+        if x.weak and isinstance(x.const, bool | int | float):
+            return self._cast_number(x, kind)
         code = c.method(self.atom(x), "astype", [Code(JNP_DTYPE[kind])], {})
         return self.result(x.shape, kind, code, x)
+
+    def _cast_number(self, x: Array, kind: Kind) -> Array:
+        """A Python number as another kind of Python number."""
+        number = {"float": float, "int": int, "bool": bool}[kind](x.const)
+        is_literal = x.code.text.lstrip("-")[:1].isdigit() or x.code.text in ("True", "False")
+        code = c.literal(number) if is_literal else c.call(kind, [x.code])
+        return dataclasses.replace(x, dtype=kind, code=code, const=number)
 
     def atom(self, x: Array) -> Code:
         """Source on which methods and attributes exist: Python numbers become arrays."""
@@ -348,144 +359,23 @@ _DTYPE_NAMES: dict[Any, Kind] = {
     "bool": "bool",
 }
 _ELEMENTWISE = frozenset(
-    [
-        "+",
-        "-",
-        "*",
-        "/",
-        "//",
-        "%",
-        "**",
-        "<",
-        "<=",
-        ">",
-        ">=",
-        "==",
-        "!=",
-        "&",
-        "|",
-        "^",
-        "~",
-        "[]=",
-        "in",
-        "place",
-        "add",
-        "sub",
-        "subtract",
-        "mul",
-        "multiply",
-        "div",
-        "divide",
-        "true_divide",
-        "floor_divide",
-        "pow",
-        "power",
-        "remainder",
-        "fmod",
-        "neg",
-        "negative",
-        "abs",
-        "absolute",
-        "exp",
-        "exp2",
-        "expm1",
-        "log",
-        "log1p",
-        "log2",
-        "log10",
-        "sqrt",
-        "rsqrt",
-        "square",
-        "sin",
-        "cos",
-        "tan",
-        "tanh",
-        "sinh",
-        "cosh",
-        "sigmoid",
-        "erf",
-        "reciprocal",
-        "sign",
-        "floor",
-        "ceil",
-        "round",
-        "trunc",
-        "clamp",
-        "clamp_min",
-        "clamp_max",
-        "clip",
-        "relu",
-        "leaky_relu",
-        "elu",
-        "gelu",
-        "silu",
-        "softplus",
-        "softsign",
-        "where",
-        "maximum",
-        "minimum",
-        "eq",
-        "ne",
-        "lt",
-        "le",
-        "gt",
-        "ge",
-        "logical_and",
-        "logical_or",
-        "logical_not",
-        "isnan",
-        "isfinite",
-        "isinf",
-        "float",
-        "double",
-        "long",
-        "int",
-        "bool",
-        "to",
-        "astype",
-        "type_as",
-        "detach",
-        "clone",
-        "copy",
-        "stop_gradient",
-        "masked_fill",
-        "nan_to_num",
-        "lerp",
-        "float32",
-        "int32",
-    ]
+    words(
+        "+ - * / // % ** < <= > >= == != & | ^ ~ []= in place add sub subtract mul multiply "
+        "div divide true_divide floor_divide pow power remainder fmod neg negative abs "
+        "absolute exp exp2 expm1 log log1p log2 log10 sqrt rsqrt square sin cos tan tanh sinh "
+        "cosh sigmoid erf reciprocal sign floor ceil round trunc clamp clamp_min clamp_max "
+        "clip relu leaky_relu elu gelu silu softplus softsign where maximum minimum eq ne lt "
+        "le gt ge logical_and logical_or logical_not isnan isfinite isinf float double long "
+        "int bool to astype type_as detach clone copy stop_gradient masked_fill nan_to_num "
+        "lerp float32 int32"
+    )
 )
 _JNP_METHODS = frozenset(
-    [
-        "sum",
-        "mean",
-        "prod",
-        "max",
-        "min",
-        "any",
-        "all",
-        "std",
-        "var",
-        "argmax",
-        "argmin",
-        "argsort",
-        "cumsum",
-        "cumprod",
-        "clip",
-        "dot",
-        "repeat",
-        "round",
-        "flatten",
-        "ravel",
-        "reshape",
-        "squeeze",
-        "swapaxes",
-        "transpose",
-        "take",
-        "diagonal",
-        "astype",
-        "sort",
-    ]
+    words(
+        "sum mean prod max min any all std var argmax argmin argsort cumsum cumprod clip dot "
+        "repeat round flatten ravel reshape squeeze swapaxes transpose take diagonal astype "
+        "sort"
+    )
 )
 
 

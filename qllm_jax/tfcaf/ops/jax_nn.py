@@ -6,6 +6,7 @@ from typing import Any
 
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf import limits
+from qllm_jax.tfcaf.code import words
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.ops.np_reductions import reduced_shape
 from qllm_jax.tfcaf.ops.numpy_like import emitted_name, last_name
@@ -13,38 +14,11 @@ from qllm_jax.tfcaf.ops.registry import op
 from qllm_jax.tfcaf.values import Static, Value
 
 _NN = "jax.nn."
-_ACTIVATIONS = [
-    "relu",
-    "sigmoid",
-    "softplus",
-    "silu",
-    "swish",
-    "relu6",
-    "soft_sign",
-    "tanh",
-    "hard_tanh",
-    "hard_sigmoid",
-    "hard_silu",
-    "hard_swish",
-    "log_sigmoid",
-    "mish",
-    "selu",
-    "sparse_plus",
-    "sparse_sigmoid",
-    "identity",
-]
-_SPECIAL = [
-    "expit",
-    "erf",
-    "erfc",
-    "gammaln",
-    "digamma",
-    "entr",
-    "ndtr",
-    "log_ndtr",
-    "logit",
-    "erfinv",
-]
+_ACTIVATIONS = words(
+    "relu sigmoid softplus silu swish relu6 soft_sign tanh hard_tanh hard_sigmoid hard_silu "
+    "hard_swish log_sigmoid mish selu sparse_plus sparse_sigmoid identity"
+)
+_SPECIAL = words("expit erf erfc gammaln digamma entr ndtr log_ndtr logit erfinv")
 
 
 @op("jnp", " ".join(_NN + name for name in _ACTIVATIONS), "x")

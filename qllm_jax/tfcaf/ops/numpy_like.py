@@ -100,7 +100,7 @@ def inferred(
     keys = tuple((tuple(_stand_in(d) for d in a.shape), a.dtype) for a in arrays)
     try:
         result = _abstract(function, keys, before, after, tuple(sorted(options.items())), as_list)
-    except (TypeError, ValueError, IndexError, OverflowError, ZeroDivisionError) as error:
+    except (TypeError, ValueError, LookupError, ArithmeticError) as error:
         reason = str(error).split("\n")[0][:200]
         raise ctx.refuse("shape", f"{reason}.", "Check the shapes and axes.") from None
     text = function.replace("jax.numpy.", "jnp.")

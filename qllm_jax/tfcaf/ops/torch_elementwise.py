@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from qllm_jax.tfcaf import code as c
-from qllm_jax.tfcaf.code import Code
+from qllm_jax.tfcaf.code import Code, words
 from qllm_jax.tfcaf.ops import operators
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.ops.registry import constant, dropped, dtype, op
@@ -38,24 +38,7 @@ def same(word: str) -> str:
 
 
 _JNP = {  # torch's name -> jnp's, for functions of floats
-    **{
-        w: w
-        for w in [
-            "exp",
-            "expm1",
-            "exp2",
-            "log",
-            "log2",
-            "log10",
-            "log1p",
-            "sqrt",
-            "sin",
-            "cos",
-            "tan",
-            "sinh",
-            "cosh",
-        ]
-    },
+    **{w: w for w in words("exp expm1 exp2 log log2 log10 log1p sqrt sin cos tan sinh cosh")},
     **{w: w for w in ["tanh", "deg2rad", "rad2deg", "sinc", "arcsin", "arccos", "arctan"]},
     **{w: w for w in ["arcsinh", "arccosh", "arctanh", "i0"]},
     "asin": "arcsin",

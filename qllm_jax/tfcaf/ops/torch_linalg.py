@@ -149,6 +149,7 @@ def vector_norm(ctx: OpCall, x: Array, p: float, axis: Value, keepdims: Value) -
     """(Σ |x|ᵖ)^(1/p); its gradient is 0 where it is 0."""
     if x.dtype != "float":
         raise ctx.refuse("dtype", f"of {x.dtype}s it raises in torch.", "Add `.float()`.")
+    axis = axis if x.shape else static(None)
     axes, keep = ctx.axes(x, axis), ctx.bool(keepdims, "keepdim")
     ctx.refuse_mixing(x, axes)
     shape = reduced_shape(x, axes, keep)
