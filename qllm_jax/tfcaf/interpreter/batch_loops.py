@@ -13,7 +13,8 @@ import dataclasses
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.emit import Loop
-from qllm_jax.tfcaf.interpreter.state import Leave, Run, Scope, named
+from qllm_jax.tfcaf.interpreter.forms import named
+from qllm_jax.tfcaf.interpreter.state import Leave, Run, Scope
 from qllm_jax.tfcaf.values import ROW, Array, Batch, Mapping, Sequence, Stale, Value
 
 

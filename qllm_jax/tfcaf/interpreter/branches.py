@@ -13,7 +13,8 @@ import dataclasses
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf.code import Code, words
 from qllm_jax.tfcaf.emit import Line
-from qllm_jax.tfcaf.interpreter.state import Leave, Run, Scope, named
+from qllm_jax.tfcaf.interpreter.forms import named
+from qllm_jax.tfcaf.interpreter.state import Leave, Run, Scope
 from qllm_jax.tfcaf.values import (
     Array,
     Mapping,

@@ -6,10 +6,11 @@ import ast
 import dataclasses
 
 from qllm_jax.tfcaf import code as c
-from qllm_jax.tfcaf.interpreter import builtin_functions, containers, mutation
+from qllm_jax.tfcaf.interpreter import builtin_functions, builtin_numbers, containers, mutation
+from qllm_jax.tfcaf.interpreter.forms import item_of
 from qllm_jax.tfcaf.interpreter.functions import call_function
 from qllm_jax.tfcaf.interpreter.names import refuse_dangerous
-from qllm_jax.tfcaf.interpreter.state import Run, expression, item_of
+from qllm_jax.tfcaf.interpreter.state import Run, expression
 from qllm_jax.tfcaf.ops import registry
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.values import (
@@ -165,6 +166,6 @@ def _cast_call(run: Run, dtype: DType, args: list[Value]) -> Value:
     value = args[0]
     if isinstance(value, Static) and isinstance(value.value, bool | int | float):
         cast = {"float": float, "int": int, "bool": bool}[dtype.kind]
-        made = builtin_functions.cast_static(run, cast, value)
+        made = builtin_numbers.cast_static(run, cast, value)
         return dataclasses.replace(made, code=c.literal(made.value))
     return ctx.cast(ctx.array(value), dtype.kind)

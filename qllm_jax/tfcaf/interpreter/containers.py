@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf.interpreter.expressions import check_items, plain, static_key
-from qllm_jax.tfcaf.interpreter.state import Run, check_weight, emittable, item_of, named
+from qllm_jax.tfcaf.interpreter.forms import check_weight, emittable, item_of, named
+from qllm_jax.tfcaf.interpreter.state import Run
 from qllm_jax.tfcaf.values import Mapping, Sequence, Static, Value, describe, static
 
 

@@ -12,14 +12,8 @@ from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf import limits
 from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.interpreter import statics
-from qllm_jax.tfcaf.interpreter.state import (
-    Run,
-    expression,
-    is_static,
-    item_of,
-    named,
-    static_truth,
-)
+from qllm_jax.tfcaf.interpreter.forms import is_static, item_of, named, static_truth
+from qllm_jax.tfcaf.interpreter.state import Run, expression
 from qllm_jax.tfcaf.ops import operators
 from qllm_jax.tfcaf.values import (
     Array,

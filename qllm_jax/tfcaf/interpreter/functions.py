@@ -14,15 +14,8 @@ from qllm_jax.tfcaf import limits
 from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.emit import Define, Variant, merge
 from qllm_jax.tfcaf.interpreter import branches
-from qllm_jax.tfcaf.interpreter.state import (
-    Frame,
-    Leave,
-    Run,
-    Scope,
-    emittable,
-    item_of,
-    named,
-)
+from qllm_jax.tfcaf.interpreter.forms import emittable, item_of, named
+from qllm_jax.tfcaf.interpreter.state import Frame, Leave, Run, Scope
 from qllm_jax.tfcaf.values import (
     Array,
     Function,

@@ -17,17 +17,8 @@ from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.emit import Body, Loop, Note, Variant, merge
 from qllm_jax.tfcaf.interpreter import batch_loops
 from qllm_jax.tfcaf.interpreter.expressions import check_items, static_key
-from qllm_jax.tfcaf.interpreter.state import (
-    Leave,
-    Run,
-    Scope,
-    emittable,
-    expression,
-    item_of,
-    named,
-    statement,
-    static_truth,
-)
+from qllm_jax.tfcaf.interpreter.forms import emittable, item_of, named, static_truth
+from qllm_jax.tfcaf.interpreter.state import Leave, Run, Scope, expression, statement
 from qllm_jax.tfcaf.values import (
     Array,
     Batch,

@@ -11,7 +11,8 @@ import math
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf.code import Code, words
 from qllm_jax.tfcaf.grammar import ALLOWED_BUILTINS, MODULES
-from qllm_jax.tfcaf.interpreter.state import Run, expression, item_of, named
+from qllm_jax.tfcaf.interpreter.forms import item_of, named
+from qllm_jax.tfcaf.interpreter.state import Run, expression
 from qllm_jax.tfcaf.ops import registry
 from qllm_jax.tfcaf.values import (
     Array,

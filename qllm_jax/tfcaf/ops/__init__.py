@@ -17,6 +17,7 @@ from qllm_jax.tfcaf.ops import (  # noqa: F401
     np_reductions,
     np_shapes,
     torch_activations,
+    torch_casts,
     torch_constructors,
     torch_elementwise,
     torch_indexing,

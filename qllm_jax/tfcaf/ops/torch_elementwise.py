@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import math
 from typing import Any
 
@@ -12,7 +11,7 @@ from qllm_jax.tfcaf.code import Code, words
 from qllm_jax.tfcaf.ops import operators
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.ops.registry import constant, dropped, dtype, op
-from qllm_jax.tfcaf.values import Array, Dropped, Kind, Static, Value, promote
+from qllm_jax.tfcaf.values import Array, Static, Value, promote
 
 for _name, _value in (("pi", math.pi), ("e", math.e), ("inf", math.inf), ("nan", math.nan)):
     constant(f"torch.{_name}", _value)
@@ -389,77 +388,3 @@ def masked_fill(ctx: OpCall, x: Value, mask: Value, value: Value) -> Array:
         fill = ctx.cast(fill, x.dtype)
     shape = ctx.broadcast(x, mask)
     return ctx.result(shape, x.dtype, c.call("jnp.where", [mask, fill, x]), x, fill)
-
-
-_CASTS: dict[str, Kind] = {
-    **dict.fromkeys(("float", "double", "half", "bfloat16"), "float"),
-    **dict.fromkeys(("long", "int", "short"), "int"),
-    "bool": "bool",
-}
-
-
-@op("torch", " ".join(f".{name}" for name in _CASTS), "x")
-def cast_method(ctx: OpCall, x: Value) -> Array:
-    """`.float()` and its like."""
-    return ctx.cast(ctx.array(x), _CASTS[same(ctx.name)])
-
-
-@op("torch", ".to .type", "x, *targets, dtype=None, device=None, non_blocking=False, copy=False")
-def to(
-    ctx: OpCall,
-    x: Value,
-    targets: list[Value],
-    dtype: Value,
-    device: Value,
-    non_blocking: Value,
-    copy: Value,
-) -> Array:
-    """Another dtype; devices mean nothing here."""
-    x = ctx.array(x)
-    for target in [*targets, dtype]:
-        if isinstance(target, Array):
-            return ctx.cast(x, target.dtype)
-        if isinstance(target, Dropped) or isinstance(getattr(target, "value", None), str | bool):
-            continue
-        kind = ctx.kind(target)
-        if kind is not None:
-            return ctx.cast(x, kind)
-    return x
-
-
-@op("torch", ".type_as", "x, other")
-def type_as(ctx: OpCall, x: Value, other: Value) -> Array:
-    """The dtype of another array."""
-    return ctx.cast(ctx.array(x), ctx.array(other).dtype)
-
-
-@op("torch", ".contiguous .cpu .cuda", "x, device=None, non_blocking=False, memory_format=None")
-@op("torch", ".resolve_conj .positive_definite", "x")
-def same_array(ctx: OpCall, x: Value, **ignored: Value) -> Array:
-    """The array itself."""
-    return ctx.array(x)
-
-
-@op("torch", "torch.clone .clone", "x|input, *, memory_format=None")
-def clone(ctx: OpCall, x: Value, memory_format: Value) -> Array:
-    """The same numbers in memory of their own."""
-    x = ctx.array(x)
-    made = ctx.result(x.shape, x.dtype, x.code, x)
-    return dataclasses.replace(made, is_rows=x.is_rows, const=x.const)
-
-
-@op("torch", "torch.detach .detach @data", "x|input")
-def detach(ctx: OpCall, x: Value) -> Array:
-    """The same numbers without a gradient, in the same memory."""
-    x = ctx.array(x)
-    if not x.grad:
-        return x
-    return ctx.result(x.shape, x.dtype, c.call("jax.lax.stop_gradient", [x]), grad=False)
-
-
-@op("torch", ".item .tolist", "x")
-def item(ctx: OpCall, x: Value) -> Value:
-    """One number as a Python number: it carries no gradient."""
-    from qllm_jax.tfcaf.interpreter.builtin_functions import as_python_number
-
-    return as_python_number(ctx.run, ctx.array(x), None)

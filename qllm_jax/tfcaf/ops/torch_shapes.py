@@ -288,7 +288,7 @@ def atleast(ctx: OpCall, x: Value) -> Value:
 @op("torch", ".size", "x, axis|dim=None")
 def size(ctx: OpCall, x: Value, axis: Value) -> Value:
     """The shape, or one size of it."""
-    from qllm_jax.tfcaf.interpreter.state import item_of
+    from qllm_jax.tfcaf.interpreter.forms import item_of
     from qllm_jax.tfcaf.ops.common import shape_of
 
     x = ctx.array(x)
