@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qllm_jax.config import Config, config_from_mapping, config_to_mapping
+from qllm_jax.config import Config
+from qllm_jax.config_mapping import config_from_mapping, config_to_mapping
 from qllm_jax.errors import UserError, unknown_name
 from qllm_jax.paths import data_dir
 

@@ -2,17 +2,13 @@
 
 Static fields shape the compiled program; those listed in `TRACED_LEARNER_FIELDS` are arrays in
 it, so that a sweep over them compiles once. Hydra composes a mapping from `configs/`;
-`config_from_mapping` turns that into a `Config` or explains what is wrong with it.
+`config_mapping` turns that into a `Config` or explains what is wrong with it.
 """
 
 import dataclasses
-import math
-import types
-import typing
-from collections.abc import Mapping
 from typing import Any, Literal
 
-from qllm_jax.errors import UserError, unknown_name
+from qllm_jax.errors import require
 
 TRACED_LEARNER_FIELDS = (
     "lr",
@@ -29,11 +25,6 @@ TRACED_LEARNER_FIELDS = (
 LEARNERS_WITHOUT_REPLAY = ("mixed_critic", "pqn")
 
 
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise UserError(message)
-
-
 def _either(numbers: list[int]) -> str:
     return " or ".join(str(number) for number in numbers)
 
@@ -41,13 +32,13 @@ def _either(numbers: list[int]) -> str:
 def _positive(section: str, config: Any, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
-        _require(value > 0, f"{section}.{name} is {value}; it must be positive.")
+        require(value > 0, f"{section}.{name} is {value}; it must be positive.")
 
 
 def _in_unit_interval(section: str, config: Any, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
-        _require(0.0 <= value <= 1.0, f"{section}.{name} is {value}; it must lie in [0, 1].")
+        require(0.0 <= value <= 1.0, f"{section}.{name} is {value}; it must lie in [0, 1].")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,7 +227,7 @@ class LearnerConfig:
             "clip_epsilon",
             "value_coef",
         )
-        _require(
+        require(
             self.entropy_coef >= 0,
             f"learner.entropy_coef is {self.entropy_coef}; it must be ≥ 0.",
         )
@@ -251,7 +242,7 @@ class LearnerConfig:
             "epsilon_decay_fraction",
         )
         if self.window_length is not None:
-            _require(
+            require(
                 self.window_length >= 2,
                 f"learner.window_length is {self.window_length}; a window needs at least 2 slots: "
                 "one to act in and one to bootstrap from.",
@@ -264,14 +255,14 @@ class LearnerConfig:
     def _check_minibatches(self) -> None:
         fits = [size for size in range(1, self.num_envs + 1) if self.num_envs % size == 0]
         closest = sorted(fits, key=lambda size: abs(size - self.batch_size))[:2]
-        _require(
+        require(
             self.num_envs % self.batch_size == 0,
             f"learner.batch_size is {self.batch_size}, which does not divide learner.num_envs = "
             f"{self.num_envs} windows into minibatches; {_either(closest)} would fit.",
         )
         minibatches = self.num_envs // self.batch_size
         fit = self.updates_per_window // minibatches * minibatches
-        _require(
+        require(
             self.updates_per_window % minibatches == 0,
             f"learner.updates_per_window is {self.updates_per_window}, not a multiple of the "
             f"{minibatches} minibatches of an epoch (learner.num_envs / learner.batch_size); "
@@ -280,12 +271,12 @@ class LearnerConfig:
 
     def _check_replay(self) -> None:
         fit = self.replay_capacity // self.num_envs * self.num_envs
-        _require(
+        require(
             self.replay_capacity % self.num_envs == 0,
             f"learner.replay_capacity is {self.replay_capacity}, not a multiple of "
             f"learner.num_envs = {self.num_envs}; {fit} or {fit + self.num_envs} would fit.",
         )
-        _require(
+        require(
             self.replay_capacity >= self.batch_size,
             f"learner.replay_capacity is {self.replay_capacity}, below learner.batch_size = "
             f"{self.batch_size}; a batch could never be drawn.",
@@ -325,15 +316,15 @@ class RunnerConfig:
         _positive(
             "runner", self, "num_seeds", "num_env_steps", "num_evaluations", "num_eval_episodes"
         )
-        _require(
+        require(
             self.num_devices is None or self.num_devices > 0,
             f"runner.num_devices is {self.num_devices}; it must be positive, or null for all.",
         )
-        _require(
+        require(
             self.checkpoint_interval_s >= 0,
             f"runner.checkpoint_interval_s is {self.checkpoint_interval_s}; it must be ≥ 0.",
         )
-        _require(self.first_seed >= 0, f"runner.first_seed is {self.first_seed}; it must be ≥ 0.")
+        require(self.first_seed >= 0, f"runner.first_seed is {self.first_seed}; it must be ≥ 0.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -429,7 +420,7 @@ class SynthesisConfig:
         )
         for name in ("max_repairs", "final_seeds", "memory"):
             value = getattr(self, name)
-            _require(value >= 0, f"synthesis.{name} is {value}; it must be ≥ 0.")
+            require(value >= 0, f"synthesis.{name} is {value}; it must be ≥ 0.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -444,8 +435,8 @@ class CompareConfig:
     mixers: tuple[str, ...] = ("tfcaf", "qmix", "vdn", "iql")
 
     def __post_init__(self) -> None:
-        _require(len(self.mixers) > 0, "compare.mixers is empty; name at least one mixer.")
-        _require(
+        require(len(self.mixers) > 0, "compare.mixers is empty; name at least one mixer.")
+        require(
             len(set(self.mixers)) == len(self.mixers),
             f"compare.mixers names one mixer twice: {list(self.mixers)}.",
         )
@@ -463,144 +454,3 @@ class Config:
     llm: LlmConfig = dataclasses.field(default_factory=LlmConfig)
     synthesis: SynthesisConfig = dataclasses.field(default_factory=SynthesisConfig)
     compare: CompareConfig = dataclasses.field(default_factory=CompareConfig)
-
-
-@dataclasses.dataclass(frozen=True)
-class Schedule:
-    """Whole numbers that follow from a config and an episode length; nothing is rounded.
-
-    Attributes:
-        window_length: T slots per window.
-        steps_per_iteration: Environment steps of one iteration, `num_envs * (T - 1)`.
-        num_iterations: Iterations in the run.
-        iterations_per_chunk: Iterations between two evaluations.
-        first_update: Iteration index of the first gradient step.
-    """
-
-    window_length: int
-    steps_per_iteration: int
-    num_iterations: int
-    iterations_per_chunk: int
-    first_update: int
-
-
-def make_schedule(learner: LearnerConfig, runner: RunnerConfig, episode_length: int) -> Schedule:
-    """Turn step budgets into iterations.
-
-    Environment steps are counted as `num_envs * (window_length - 1)` per iteration: exact where
-    every episode has full length.
-
-    Raises:
-        UserError: The budget does not divide, or a window cannot hold an episode; says what would
-            fit.
-    """
-    window = learner.window_length or episode_length + 1
-    _require(
-        window >= episode_length + 1,
-        f"learner.window_length is {window}, but an episode of this task has up to "
-        f"{episode_length} steps and needs {episode_length + 1} slots.",
-    )
-    steps = learner.num_envs * (window - 1)
-    unit = steps * runner.num_evaluations
-    lower = runner.num_env_steps // unit * unit
-    fits = f"{lower:,} or {lower + unit:,}" if lower else f"{unit:,}"
-    _require(
-        runner.num_env_steps % unit == 0,
-        f"runner.num_env_steps is {runner.num_env_steps:,}, not a multiple of {unit:,} = "
-        f"{learner.num_envs} envs × {window - 1} steps × {runner.num_evaluations} evaluations. "
-        f"{fits} would fit; or change runner.num_evaluations.",
-    )
-    num_iterations = runner.num_env_steps // steps
-    needed = max(
-        math.ceil(learner.learning_starts / steps), math.ceil(learner.batch_size / learner.num_envs)
-    )
-    _require(
-        needed <= num_iterations,
-        f"learning would start after {needed * steps:,} environment steps "
-        f"(learner.learning_starts = {learner.learning_starts:,}), but the run ends at "
-        f"{runner.num_env_steps:,}: nothing would be learned. Lower learner.learning_starts or "
-        "raise runner.num_env_steps.",
-    )
-    return Schedule(
-        window_length=window,
-        steps_per_iteration=steps,
-        num_iterations=num_iterations,
-        iterations_per_chunk=num_iterations // runner.num_evaluations,
-        first_update=max(needed - 1, 0),
-    )
-
-
-def config_from_mapping(values: Mapping[str, Any]) -> Config:
-    """Build a `Config` from nested plain values, as Hydra composes them.
-
-    Raises:
-        UserError: An unknown key (with the closest valid ones), a wrong type or an
-            impossible value.
-    """
-    return _build(Config, values, path="")
-
-
-def config_to_mapping(config: Config) -> dict[str, Any]:
-    """The inverse of `config_from_mapping`: nested dicts, lists and scalars."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {str(key): plain(item) for key, item in value.items()}
-        return [plain(item) for item in value] if isinstance(value, tuple | list) else value
-
-    return plain(dataclasses.asdict(config))
-
-
-def _build(kind: type, values: Mapping[str, Any], path: str) -> Any:
-    hints = typing.get_type_hints(kind)
-    for key in values:
-        if key not in hints:
-            where = f"{path}.{key}" if path else str(key)
-            raise unknown_name(
-                "config key", where, [f"{path}.{name}" if path else name for name in hints]
-            )
-    return kind(
-        **{
-            key: _convert(hints[key], value, f"{path}.{key}" if path else key)
-            for key, value in values.items()
-        }
-    )
-
-
-def _convert(hint: Any, value: Any, path: str) -> Any:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        _require(isinstance(value, Mapping), f"{path} is {value!r}; it must be a group of keys.")
-        return _build(hint, value, path)
-    if origin is Literal:
-        if value not in args:
-            raise unknown_name(f"value of {path}", str(value), [str(item) for item in args])
-        return value
-    if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        (inner,) = [item for item in args if item is not type(None)]
-        return _convert(inner, value, path)
-    if origin is dict:
-        _require(isinstance(value, Mapping), f"{path} is {value!r}; it must be a mapping.")
-        return {str(key): item for key, item in value.items()}
-    if origin is tuple:
-        _require(
-            isinstance(value, list | tuple),
-            f"{path} is {value!r}; it must be a list such as [a,b].",
-        )
-        return tuple(_convert(args[0], item, f"{path}[{i}]") for i, item in enumerate(value))
-    return _convert_scalar(hint, value, path)
-
-
-def _convert_scalar(hint: type, value: Any, path: str) -> Any:
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        _require(math.isfinite(value), f"{path} is {value}; it must be finite.")
-        return float(value)
-    if hint is int and isinstance(value, float) and value.is_integer():
-        return int(value)  # 1e6 is how people write a million
-    if hint is int and isinstance(value, bool):
-        raise UserError(f"{path} is {value}; it must be an integer.")
-    if isinstance(value, hint):
-        return value
-    raise UserError(f"{path} is {value!r}; it must be of type {hint.__name__}.")

@@ -10,6 +10,12 @@ class UserError(ValueError):
     """A mistake that a person can fix; the CLI prints it without a traceback and exits 2."""
 
 
+def require(condition: bool, message: str) -> None:
+    """Raise `UserError(message)` unless `condition` holds."""
+    if not condition:
+        raise UserError(message)
+
+
 def closest_names(name: str, valid: Iterable[str], count: int = 3) -> list[str]:
     """The names of `valid` nearest to `name`, best first; at most `count`."""
     pool = sorted(set(valid))

@@ -13,7 +13,8 @@ import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
-from qllm_jax.config import Config, MixerConfig, config_from_mapping, make_schedule
+from qllm_jax.config import Config, MixerConfig
+from qllm_jax.config_mapping import config_from_mapping
 from qllm_jax.errors import UserError, unknown_name
 from qllm_jax.interrupt import StopRequest
 from qllm_jax.llm import make_client
@@ -38,6 +39,7 @@ from qllm_jax.results import (
     save_report_data,
     write_report,
 )
+from qllm_jax.schedule import make_schedule
 from qllm_jax.synthesis import SynthesisEvent, SynthesisResult
 from qllm_jax.synthesis import generate as synthesise
 from qllm_jax.tasks import get_task

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import jax
 
-from qllm_jax.config import Config, config_to_mapping
+from qllm_jax.config import Config
+from qllm_jax.config_mapping import config_to_mapping
 from qllm_jax.errors import UserError
 from qllm_jax.interrupt import StopRequest
 from qllm_jax.networks import make_mixer

@@ -7,12 +7,11 @@ from qllm_jax.config import (
     Config,
     LearnerConfig,
     RunnerConfig,
-    config_from_mapping,
-    config_to_mapping,
-    make_schedule,
 )
+from qllm_jax.config_mapping import config_from_mapping, config_to_mapping
 from qllm_jax.errors import UserError, closest_names
 from qllm_jax.paths import data_dir
+from qllm_jax.schedule import make_schedule
 
 
 def test_a_config_survives_the_round_trip_through_plain_values():

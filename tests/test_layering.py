@@ -29,7 +29,7 @@ ALLOWED = {
     },
     "__init__": {"pipeline"},
 }  # fmt: skip
-BASE = {"types", "config", "errors", "paths"}
+BASE = {"types", "config", "config_mapping", "errors", "paths", "schedule"}
 
 
 def _imports(path: Path) -> set[str]:

@@ -11,10 +11,11 @@ import numpy as np
 from flax import struct
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from qllm_jax.config import Config, make_schedule
+from qllm_jax.config import Config
 from qllm_jax.envs.team import TeamEnv
 from qllm_jax.learning import make_optimizer
 from qllm_jax.networks import Mixer, make_agent
+from qllm_jax.schedule import make_schedule
 from qllm_jax.training.evaluation import EvaluationMetrics, evaluate
 from qllm_jax.training.learners import get_learner
 from qllm_jax.training.runs import Hyper, Runs

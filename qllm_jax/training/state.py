@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from qllm_jax.config import LearnerConfig, Schedule
+from qllm_jax.config import LearnerConfig
 from qllm_jax.envs.team import TeamEnv
 from qllm_jax.learning import (
     NetworkParams,
@@ -19,6 +19,7 @@ from qllm_jax.learning import (
     take_actions,
 )
 from qllm_jax.networks import Agent, Mixer
+from qllm_jax.schedule import Schedule
 from qllm_jax.training.replay import Replay, init_replay
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from qllm_jax.config import Config, LearnerConfig, SynthesisConfig, make_schedule
+from qllm_jax.config import Config, LearnerConfig, SynthesisConfig
+from qllm_jax.schedule import make_schedule
 from qllm_jax.synthesis.measure import (
     ArmMeasurement,
     mean_interval,

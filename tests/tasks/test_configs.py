@@ -5,8 +5,8 @@ import math
 import pytest
 
 from qllm_jax.compose import compose_config
-from qllm_jax.config import make_schedule
 from qllm_jax.paths import data_dir
+from qllm_jax.schedule import make_schedule
 from qllm_jax.tasks import get_task, task_names
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
