@@ -5,6 +5,7 @@ The verifier's child loads this file by its path, so it must stand alone.
 
 import ast
 import builtins
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -48,4 +49,10 @@ def compile_source(source: str) -> Callable[..., Any]:
     exec(compile(tree, "<tfcaf>", "exec"), namespace)
     if not callable(namespace.get("tfcaf")):
         raise ValueError("the source defines no function `tfcaf(agent_qs, state)`.")
-    return namespace["tfcaf"]
+    emitted = namespace["tfcaf"]
+
+    @functools.wraps(emitted)
+    def tfcaf(agent_qs: jax.Array, state: jax.Array) -> jax.Array:
+        return emitted(jnp.asarray(agent_qs), jnp.asarray(state))  # NumPy arrays lack `.at`
+
+    return tfcaf
