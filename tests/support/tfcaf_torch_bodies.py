@@ -45,6 +45,7 @@ BODIES = {
     "assert": 'assert q.dim() == 2, f"bad shape {q.shape}"\nassert q.shape[1] == 3\nw = q',
     "raise-dead": 'if s.shape[1] != 12:\n    raise ValueError("bad")\nw = q',
     "no-grad": "with torch.no_grad():\n    a = q * 3\nw = q * a",
+    "no-grad-names": "a = q * 2\nwith torch.no_grad():\n    b, c = a, a * 1\n    d = a.float()\n    e = a.clone()\nw = q * c + b * d + e",
     "detach": "w = q * q.detach() + (q - q.mean(1, keepdim=True)).detach()",
     # -- functions ------------------------------------------------------------------------------
     "helper": "def double(x, k=2.0):\n    return x * k\nw = double(q) + double(s[:, :3], k=3.0)",

@@ -35,7 +35,7 @@ from qllm_jax.tfcaf.values import (
 def _assign(run: Run, node: ast.Assign) -> None:
     value = run.evaluate(node.value)
     if run.no_grad:
-        value = _without_gradient(value)
+        value = _without_gradient(run, value)
     first = node.targets[0]
     if isinstance(value, Function) and isinstance(node.value, ast.Lambda):
         value = _named_lambda(run, first, node.value)
@@ -60,16 +60,27 @@ def _named_lambda(run: Run, target: ast.expr, node: ast.Lambda) -> Value:
     return define(run, definition, target.id)
 
 
-def _without_gradient(value: Value) -> Value:
-    """A value computed under `torch.no_grad()`."""
+def _without_gradient(run: Run, value: Value) -> Value:
+    """A value computed under `torch.no_grad()`; a variable only named there keeps its gradient."""
     if isinstance(value, Array):
-        return stopped(value)
-    if isinstance(value, Sequence) and value.kind == "tuple" and value.names:
-        items = [_without_gradient(item) for item in value.items]
-        return dataclasses.replace(
-            value, items=items, code=c.display([i.code for i in items], True)
-        )
+        found = run.find(value.code.text) if value.code.is_name else None
+        is_same = found is not None and getattr(found[1], "cell", None) is value.cell
+        return value if is_same else stopped(value)
+    if isinstance(value, Sequence) and value.kind == "tuple" and value.code.text[:1] == "(":
+        items = [_without_gradient(run, item) for item in value.items]
+        code = c.display([item.code for item in items], True)
+        return dataclasses.replace(value, items=items, code=code)
     return value
+
+
+def refuse_under_no_grad(run: Run, changed: Array) -> None:
+    """Refuse to change in place, under `no_grad`, what carries a gradient."""
+    if run.no_grad and changed.grad:
+        raise run.refuse(
+            "no-grad-in-place",
+            "An array that carries a gradient is changed in place inside `torch.no_grad()`.",
+            "Compute a new array, or leave `no_grad` out.",
+        )
 
 
 @statement(ast.AnnAssign)
@@ -78,7 +89,7 @@ def _annotated(run: Run, node: ast.AnnAssign) -> None:
         value = run.evaluate(node.value)
         if isinstance(node.value, ast.Lambda):
             value = _named_lambda(run, node.target, node.value)
-        store(run, node.target, _without_gradient(value) if run.no_grad else value)
+        store(run, node.target, _without_gradient(run, value) if run.no_grad else value)
 
 
 def store(run: Run, target: ast.expr, value: Value) -> None:
@@ -188,6 +199,7 @@ def store_rows(run: Run, owner: Array, index: Value, value: Value) -> None:
         raise run.refuse(
             "immutable", "A JAX array cannot be changed in place.", "Use `x = x.at[i].set(value)`."
         )
+    refuse_under_no_grad(run, owner)
     resolved = indexing.resolve(run, owner, index)
     given = run.context("[]=").array(value)
     code = indexing.replaced(run, owner, resolved, given)
@@ -227,10 +239,11 @@ def _augment_name(run: Run, target: ast.Name, op: type[ast.AST], right: ast.expr
             call_list_method(run, current, "extend", [value], {})
             return
     result = binary(run, op, current, value)
-    if run.no_grad and isinstance(result, Array):
+    if run.no_grad and isinstance(result, Array) and not isinstance(current, Array):
         result = stopped(result)
     in_place = isinstance(current, Array) and run.dialect != "jnp" and current.ndim > 0
     if isinstance(current, Array) and isinstance(result, Array) and in_place:
+        refuse_under_no_grad(run, current)
         mutation.update(run, current, result)
     else:
         run.assign(target.id, result)
@@ -270,7 +283,7 @@ def _if(run: Run, node: ast.If) -> Leave | None:
 def _return(run: Run, node: ast.Return) -> Leave:
     value = run.evaluate(node.value) if node.value is not None else static(None)
     if run.no_grad:
-        value = _without_gradient(value)
+        value = _without_gradient(run, value)
     if run.scope.kind == "branch":
         return Leave("return", value)
     value = branches.finish_return(run, value)
