@@ -134,11 +134,11 @@ def run(config: Config) -> JobOutcome:
     """`qllm-jax run`: the main job, from the task's description to the report."""
     spec = _checked_task(config)
     directory = _job_directory(config, "run")
-    with Console() as console, StopRequest() as should_stop:
+    with Console() as console:
+        # The design keeps a journal, so that Ctrl-C may end it anywhere; training stops at a chunk.
         result = _generate(config, spec, directory, console)
-        if should_stop():
-            return JobOutcome(directory, interrupted=True)
-        return _compare(config, spec, result.artifact, directory, console, should_stop, result)
+        with StopRequest() as should_stop:
+            return _compare(config, spec, result.artifact, directory, console, should_stop, result)
 
 
 def report(paths: Sequence[Path], output: Path) -> Path:
