@@ -49,7 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     job("train", _train, "Train one mixer over many seeds.")
     job("compare", _compare, "Train several mixers at equal configuration and report.")
 
-    resume = commands.add_parser("resume", help="Continue a training that was stopped or killed.")
+    resume = commands.add_parser(
+        "resume", help="Continue a training or job that was stopped or killed."
+    )
     resume.add_argument("run", type=Path, metavar="RUN_DIR")
     resume.set_defaults(command=_resume)
 

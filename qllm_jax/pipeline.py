@@ -13,8 +13,10 @@ import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from qllm_jax.config import Config, MixerConfig
-from qllm_jax.config_mapping import config_from_mapping
+from qllm_jax.config_mapping import config_from_mapping, config_to_mapping
 from qllm_jax.errors import UserError, unknown_name
 from qllm_jax.interrupt import StopRequest
 from qllm_jax.llm import make_client
@@ -45,7 +47,7 @@ from qllm_jax.synthesis import generate as synthesise
 from qllm_jax.tasks import get_task
 from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.tfcaf import Artifact, load_artifact, save_artifact
-from qllm_jax.training_run import resume_one, train_one
+from qllm_jax.training_run import is_complete, resume_one, train_one
 from qllm_jax.verify import check_program
 
 
@@ -92,11 +94,17 @@ def train_job(config: Config) -> JobOutcome:
 
 
 def resume(path: Path) -> JobOutcome:
-    """`qllm-jax resume`: continue a training that was stopped or killed, in its directory.
+    """`qllm-jax resume`: continue a training or a whole job that was stopped or killed.
+
+    A job continues its design where its journal ends, keeps the trainings that are complete,
+    resumes the one that is not, and does those that are left.
 
     Raises:
-        UserError: It is not a run directory, is complete, or was made with other settings.
+        UserError: It is not a run or job directory, is complete, or was made with other settings.
     """
+    if (path / _JOB_FILE).exists():
+        job = yaml.safe_load((path / _JOB_FILE).read_text())
+        return _JOBS[job["kind"]](config_from_mapping(job["config"]), path)
     stopped = RunResult.load(path)
     config = config_from_mapping(stopped.config)
     spec = _checked_task(config)
@@ -112,17 +120,31 @@ def resume(path: Path) -> JobOutcome:
 
 def compare(config: Config) -> JobOutcome:
     """`qllm-jax compare`: train every mixer of `config.compare.mixers`, then report."""
-    spec = _checked_task(config)
-    artifact = _needed_artifact(config, spec)
-    directory = _job_directory(config, "compare")
-    with Console() as console, StopRequest() as should_stop:
-        return _compare(config, spec, artifact, directory, console, should_stop, None)
+    _needed_artifact(config, _checked_task(config))
+    return _compare_in(config, _job_directory(config, "compare"))
 
 
 def generate(config: Config) -> JobOutcome:
     """`qllm-jax generate`: write, verify and evaluate a TFCAF; leaves an artifact."""
+    get_task(config.task.source, **config.task.env_kwargs)
+    return _generate_in(config, _job_directory(config, "generate"))
+
+
+def run(config: Config) -> JobOutcome:
+    """`qllm-jax run`: the main job, from the task's description to the report."""
+    _checked_task(config)
+    return _run_in(config, _job_directory(config, "run"))
+
+
+def _compare_in(config: Config, directory: Path) -> JobOutcome:
+    spec = _checked_task(config)
+    artifact = _needed_artifact(config, spec)
+    with Console() as console, StopRequest() as should_stop:
+        return _compare(config, spec, artifact, directory, console, should_stop, None)
+
+
+def _generate_in(config: Config, directory: Path) -> JobOutcome:
     spec = get_task(config.task.source, **config.task.env_kwargs)
-    directory = _job_directory(config, "generate")
     with Console() as console:
         result = _generate(config, spec, directory, console)
         console.print(f"chosen: {result.reason}")
@@ -130,15 +152,16 @@ def generate(config: Config) -> JobOutcome:
     return JobOutcome(directory)
 
 
-def run(config: Config) -> JobOutcome:
-    """`qllm-jax run`: the main job, from the task's description to the report."""
+def _run_in(config: Config, directory: Path) -> JobOutcome:
     spec = _checked_task(config)
-    directory = _job_directory(config, "run")
     with Console() as console:
         # The design keeps a journal, so that Ctrl-C may end it anywhere; training stops at a chunk.
         result = _generate(config, spec, directory, console)
         with StopRequest() as should_stop:
             return _compare(config, spec, result.artifact, directory, console, should_stop, result)
+
+
+_JOBS = {"compare": _compare_in, "generate": _generate_in, "run": _run_in}
 
 
 def report(paths: Sequence[Path], output: Path) -> Path:
@@ -174,6 +197,9 @@ def directory_name(task: str) -> str:
     return task if ":" not in task else Path(task.replace(":", ".")).name
 
 
+_JOB_FILE = "job.yaml"  # kind and config of a job with several parts, for `resume`
+
+
 def _job_directory(config: Config, kind: str) -> Path:
     """A directory of its own for a job with several parts."""
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -182,6 +208,8 @@ def _job_directory(config: Config, kind: str) -> Path:
         path = parent / f"{kind}-{stamp}{'' if attempt == 1 else f'-{attempt}'}"
         try:
             path.mkdir(parents=True)
+            job = {"kind": kind, "config": config_to_mapping(config)}
+            (path / _JOB_FILE).write_text(yaml.safe_dump(job, sort_keys=False))
             return path
         except FileExistsError:
             continue
@@ -289,11 +317,20 @@ def _compare(
     """Train the mixers one after the other; write the report after each, so that none is lost."""
     runs: list[RunResult] = []
     figures: list[EpisodeFigure] = []
+    path = directory / "report.html"
     for name in config.compare.mixers:
         mixer = dataclasses.replace(config.mixer, name=name)
         one = dataclasses.replace(config, mixer=mixer)
         held = artifact if name.startswith("tfcaf") else None
-        result, figure = train_one(one, spec, held, directory, name, console, should_stop)
+        if is_complete(directory / name):
+            runs.append(RunResult.load(directory / name))
+            figures += load_report_data(directory).episodes if held is not None else ()
+            continue
+        if (directory / name).exists():
+            stopped = directory / name
+            result, figure = resume_one(one, spec, held, stopped, console, should_stop)
+        else:
+            result, figure = train_one(one, spec, held, directory, name, console, should_stop)
         runs.append(result)
         if held is not None:
             figures.append(figure)

@@ -15,7 +15,7 @@ from qllm_jax.errors import UserError
 from qllm_jax.interrupt import StopRequest
 from qllm_jax.networks import make_mixer
 from qllm_jax.reporting import command_line, episode_figure
-from qllm_jax.results import Console, EpisodeFigure, RunResult, RunStore
+from qllm_jax.results import CHECKPOINT_DIR, Console, EpisodeFigure, RunResult, RunStore
 from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.tfcaf import Artifact, save_artifact
 from qllm_jax.training import (
@@ -32,6 +32,11 @@ _EPISODE_KEY = 7  # folded apart from every seed's keys, so that all mixers show
 
 
 _PARAMS = "params"  # below checkpoints/, once training is complete
+
+
+def is_complete(path: Path) -> bool:
+    """Whether `path` is a run directory whose training reached its end."""
+    return (path / CHECKPOINT_DIR / _PARAMS).exists()
 
 
 def train_one(
@@ -79,7 +84,7 @@ def resume_one(
         UserError: It is complete, or another process is writing it.
     """
     with RunStore.reopen(path) as store:
-        if (store.checkpoints / _PARAMS).exists():
+        if is_complete(path):
             store.finish("complete")
             raise UserError(f"{path} is complete; there is nothing to resume.")
         figure = _train(config, spec, artifact, store, console, should_stop, resume=True)

@@ -110,3 +110,13 @@ def test_a_stop_keeps_what_was_measured(tmp_path, monkeypatch):
     assert only.info["status"] == "interrupted"
     assert only.metrics["return"].shape == (2, 2)
     assert "interrupted" in outcome.report.read_text()
+    monkeypatch.undo()
+    whole = pipeline.resume(outcome.directory)
+    assert [result.info["status"] for result in whole.runs] == ["complete", "complete"]
+    assert [result.metrics["return"].shape for result in whole.runs] == [(2, 5), (2, 5)]
+
+
+def test_a_finished_job_is_resumed_to_itself(job):
+    again = pipeline.resume(job.directory)
+    assert [result.path for result in again.runs] == [result.path for result in job.runs]
+    assert "r2c1" in again.report.read_text()

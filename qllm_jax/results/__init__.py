@@ -38,12 +38,13 @@ from qllm_jax.results.statistics import (
     probability_of_improvement,
     steps_to_threshold,
 )
-from qllm_jax.results.store import RunResult, RunStore, find_runs, run_parent
+from qllm_jax.results.store import CHECKPOINT_DIR, RunResult, RunStore, find_runs, run_parent
 from qllm_jax.results.style import save_figure_png
 from qllm_jax.results.synthesis_table import synthesis_table
 from qllm_jax.results.table import Table
 
 __all__ = [
+    "CHECKPOINT_DIR",
     "load_report_data",
     "save_report_data",
     "save_figure_png",
