@@ -67,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     translate.add_argument("--agents", type=_positive_int, required=True, metavar="N")
     translate.add_argument("--state", type=_positive_int, required=True, metavar="D")
     translate.add_argument("-o", "--output", type=Path, help="Write the jnp source here.")
+    translate.add_argument(
+        "--repair",
+        choices=["clip", "softplus"],
+        help="Wrap it so that no weight is negative (functions affine in the values).",
+    )
     translate.set_defaults(command=_translate)
 
     verify = commands.add_parser("verify", help="Translate and verify a TFCAF.")
@@ -75,6 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--agents", type=_positive_int, metavar="N")
     verify.add_argument("--state", type=_positive_int, metavar="D")
     verify.add_argument("--igm", choices=["enforce", "report", "off"], default="report")
+    verify.add_argument(
+        "--repair",
+        choices=["clip", "softplus"],
+        help="Verify it wrapped so that no weight is negative (functions affine in the values).",
+    )
     verify.set_defaults(command=_verify)
 
     report = commands.add_parser("report", help="Write the report of finished runs again.")
@@ -165,6 +175,10 @@ def _translate(args: argparse.Namespace) -> int:
     except TranslationError as error:
         print(f"refused {error}", file=sys.stderr)
         return 1
+    if args.repair is not None:
+        from qllm_jax.verify import repair_igm
+
+        translation = repair_igm(translation, args.repair)
     for note in translation.notes:
         print(f"note: {note}", file=sys.stderr)
     if args.output is None:
@@ -176,7 +190,7 @@ def _translate(args: argparse.Namespace) -> int:
 
 def _verify(args: argparse.Namespace) -> int:
     from qllm_jax.tfcaf import TranslationError, translate
-    from qllm_jax.verify import format_report, verify
+    from qllm_jax.verify import format_report, repair_igm, verify
 
     if args.task is not None:
         from qllm_jax.tasks import get_task
@@ -198,6 +212,8 @@ def _verify(args: argparse.Namespace) -> int:
     except TranslationError as error:
         print(f"refused {error}", file=sys.stderr)
         return 1
+    if args.repair is not None:
+        translation = repair_igm(translation, args.repair)
     outcome = verify(translation, igm=args.igm, task=args.task)
     print(format_report(outcome))
     if not outcome.passed:

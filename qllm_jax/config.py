@@ -372,6 +372,8 @@ class SynthesisConfig:
         evaluator: `measured+llm` (training decides, the model breaks ties and advises),
             `measured`, or `llm` (the paper's).
         igm: Whether credit ≥ 0 is enforced, reported or off.
+        igm_repair: With `enforce`, wrap a function that fails only by negative weights and is
+            affine in the values (`clip` or `softplus`) instead of refusing it; `none` refuses.
         measured_seeds: Seeds per candidate in measured evaluation.
         measured_env_steps: Environment steps per seed in measured evaluation, at the last rung.
         measured_rungs: Budgets of successive halving: rung r of R trains for 1/2^(R-1-r) of
@@ -391,6 +393,7 @@ class SynthesisConfig:
     max_repairs: int = 2
     evaluator: Literal["measured+llm", "measured", "llm"] = "measured+llm"
     igm: Literal["enforce", "report", "off"] = "enforce"
+    igm_repair: Literal["none", "clip", "softplus"] = "none"
     measured_seeds: int = 3
     measured_env_steps: int = 40_000
     measured_rungs: int = 1

@@ -55,6 +55,17 @@ def test_verify_exits_1_where_a_credit_is_negative(write, capsys):
     assert "igm" in capsys.readouterr().err.lower()
 
 
+def test_a_negative_credit_is_repaired_on_request(write, capsys):
+    path = write(NEGATIVE)
+    arguments = [path, "--agents", "2", "--state", "3", "--repair", "softplus"]
+    assert main(["verify", *arguments, "--igm", "enforce"]) == 0
+    assert "proved" in capsys.readouterr().out
+    assert main(["translate", *arguments]) == 0
+    source = capsys.readouterr().out
+    assert "softplus" in source
+    assert source.startswith("import jax\n"), "what is printed must run by itself"
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

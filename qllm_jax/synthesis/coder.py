@@ -1,5 +1,6 @@
 """The coder: asks a language model for one function, and sends it back with what refused it."""
 
+import contextlib
 import dataclasses
 import functools
 import re
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from qllm_jax.config import Config
+from qllm_jax.errors import UserError
 from qllm_jax.llm import Client, Completion, Message, RecordedClient, Request
 from qllm_jax.llm.ledger import Ledger
 from qllm_jax.llm.prompts import fill_prompt, strategy_hints
@@ -28,6 +30,7 @@ from qllm_jax.synthesis.journal import Journal
 from qllm_jax.tasks import task_prompt
 from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.tfcaf import Translation, TranslationError, translate
+from qllm_jax.verify import repair_igm
 from qllm_jax.verify.report import VerificationReport
 
 # Candidates are asked for in threads, but checked one at a time: CPython's `ast` keeps one
@@ -196,10 +199,19 @@ def _check(session: Session, completion: Completion) -> dict[str, Any]:
         except TranslationError as error:
             return _refused("translation", error.rule, _refusal_text(error))
         report = session.verify_fn(translation)
+        mode = session.config.synthesis.igm_repair
+        if _failed(report) == ["igm"] and mode != "none":
+            with contextlib.suppress(UserError):  # not affine: it stays refused
+                repaired = session.verify_fn(repair_igm(translation, mode))
+                if repaired.passed:
+                    return {"refusal": None, "report": report_to_json(repaired), "igm_repair": mode}
     if not report.passed:
-        failed = [check.name for check in report.checks if check.required and not check.passed]
-        return _refused("verification", "+".join(failed), report.feedback())
+        return _refused("verification", "+".join(_failed(report)), report.feedback())
     return {"refusal": None, "report": report_to_json(report)}
+
+
+def _failed(report: VerificationReport) -> list[str]:
+    return [check.name for check in report.checks if check.required and not check.passed]
 
 
 def _refused(stage: str, rule: str, feedback: str) -> dict[str, Any]:
@@ -215,10 +227,13 @@ def _accepted(
     session: Session, candidate: Candidate, text: str, outcome: dict[str, Any]
 ) -> Candidate:
     env = session.spec.env
+    translation = translate(text, num_agents=env.num_agents, state_dim=env.state_dim)
+    if "igm_repair" in outcome:
+        translation = repair_igm(translation, outcome["igm_repair"])
     return dataclasses.replace(
         candidate,
         summary=first_sentence(text),
-        translation=translate(text, num_agents=env.num_agents, state_dim=env.state_dim),
+        translation=translation,
         report=report_from_json(outcome["report"]),
     )
 

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 RepairMode = Literal["clip", "softplus"]
 
 _POSITIVE = {"clip": "jax.nn.relu", "softplus": "jax.nn.softplus"}
+_IMPORT = "import jax\n"
 _WRAPPER = '''
 
 def tfcaf(agent_qs, state):
@@ -26,12 +27,14 @@ def repaired_source(source: str, mode: RepairMode) -> str:
         source: Emitted source that defines `tfcaf(agent_qs, state)`.
         mode: "clip" or "softplus".
     """
-    names = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
+    names = _names(source)
     names |= {node.name for node in ast.walk(ast.parse(source)) if hasattr(node, "name")}
     inner = "unrepaired"
     while inner in names:
         inner += "_function"
     renamed = _renamed(source, "tfcaf", inner)
+    if "jax" not in _names(source):  # emitted sources import what they use; the wrapper uses jax
+        renamed = _IMPORT + renamed
     return renamed.rstrip() + "\n" + _WRAPPER.format(inner=inner, positive=_POSITIVE[mode])
 
 
@@ -44,9 +47,16 @@ def unrepaired_source(source: str) -> tuple[str, RepairMode] | None:
             if not source.endswith(wrapper):
                 continue
             original = _renamed(source.removesuffix(wrapper), inner, "tfcaf")
+            if "jax" not in _names(original):
+                original = original.removeprefix(_IMPORT)
             if repaired_source(original, mode) == source:
                 return original, mode
     return None
+
+
+def _names(source: str) -> set[str]:
+    """The names that a source reads or binds, imports apart."""
+    return {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
 
 
 def _renamed(source: str, old: str, new: str) -> str:
