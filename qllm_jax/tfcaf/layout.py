@@ -26,45 +26,60 @@ def wrap(text: str, indent: int) -> list[str]:
     lead = INDENT * indent
     if len(lead) + len(text) <= MAX_COLUMNS:
         return [lead + text]
-    broken = _at_last_bracket(text, indent)
+    broken = _at_bracket(text, indent)
     if broken is None:
         head, tail = _assignment(text)
-        if not head or tail.startswith(("[", "(")):
+        if not head:
             return [lead + text]
-        broken = [f"{lead}{head}(", *_operands(tail, indent + 1), f"{lead})"]
+        colon = ":" if text.endswith(":") else ""
+        inside = tail.removesuffix(colon) if colon else tail
+        broken = [f"{lead}{head}(", *_inside(inside, indent + 1), f"{lead}){colon}"]
     return broken
 
 
 def _assignment(text: str) -> tuple[str, str]:
-    match = re.match(r"(?:return |[\w., \[\]]+ (?:[-+*/@%&|^]|//|\*\*)?= )", text)
+    """What stands before the expression of a statement, and the expression."""
+    match = re.match(r"(?:return |if |[\w., \[\]]+ (?:[-+*/@%&|^]|//|\*\*)?= )", text)
     return (match[0], text[match.end() :]) if match else ("", text)
 
 
-def _at_last_bracket(text: str, indent: int) -> list[str] | None:
-    """Break inside the bracket pair that ends the statement."""
+def _at_bracket(text: str, indent: int) -> list[str] | None:
+    """Break inside the last bracket pair after which, and before which, the line is short enough.
+
+    None where operators stand outside of brackets, or no pair will do.
+    """
     colon = ":" if text.endswith(":") else ""
     body = text[: len(text) - len(colon)]
-    if not body.endswith((")", "]", "}")):
-        return None
-    head, _ = _assignment(body)
-    opening = _matching_open(body)
-    if opening is None or _has_operator(body[len(head) : opening]):
+    head, tail = _assignment(body)
+    if _has_operator(tail):
         return None
     lead = INDENT * indent
-    inside = body[opening + 1 : -1]
-    if not inside.strip():
+    room = MAX_COLUMNS - len(lead)
+    pairs = [(o, e) for o, e in _pairs(body) if o >= len(head) and body[o + 1 : e].strip()]
+    pairs = [(o, e) for o, e in pairs if o < room]
+    if not pairs:
         return None
-    lines = [lead + body[: opening + 1]]
+    short = [(o, e) for o, e in pairs if len(body) - e + len(colon) <= room]
+    opening, closing = short[-1] if short else pairs[0]
+    lines = [lead + body[: opening + 1], *_inside(body[opening + 1 : closing], indent + 1)]
+    rest = _at_bracket(body[closing + 1 :] + colon, indent) if not short else None
+    if rest is None:
+        return [*lines, f"{lead}{body[closing:]}{colon}"]
+    return [*lines, f"{lead}{body[closing]}{rest[0].lstrip()}", *rest[1:]]
+
+
+def _inside(inside: str, indent: int) -> list[str]:
+    """What stands in brackets: on one line where it fits, else one line for each item."""
     items = _split(inside, (r", ?",))
     if len(_split(inside, (r" for ",))) > 1:
         items = [inside]  # a comprehension, whose commas are those of its target
-    if len(items) == 1 or (len(inside) + len(lead) + 4 <= MAX_COLUMNS and " for " not in inside):
-        lines += _operands(inside, indent + 1)
-    else:
-        for item in items:
-            if item.strip(" ,"):
-                lines += _item(item.strip(" ,"), indent + 1)
-    return [*lines, f"{lead}{body[-1]}{colon}"]
+    if len(items) == 1 or len(inside) + len(INDENT * indent) <= MAX_COLUMNS:
+        return _operands(inside, indent)
+    lines: list[str] = []
+    for item in items:
+        if item.strip(" ,"):
+            lines += _item(item.strip(" ,"), indent)
+    return lines
 
 
 def _item(text: str, indent: int) -> list[str]:
@@ -82,7 +97,7 @@ def _operands(text: str, indent: int) -> list[str]:
         parts = _split(text, clause, keep=True)
         if len(parts) > 1:
             return [line for part in parts for line in _operands(part.strip(), indent)]
-    broken = _at_last_bracket(text, indent)
+    broken = _at_bracket(text, indent)
     return broken if broken is not None else [lead + text]
 
 
@@ -100,9 +115,8 @@ def _split(text: str, patterns: tuple[str, ...], keep: bool = False) -> list[str
 
 
 def _has_operator(text: str) -> bool:
-    return any(len(_split(text, group)) > 1 for group in _OPERATORS) or bool(
-        re.search(r"[^\w.\[\]() ,=*]", text) and len(_split(text, (r" \S+ ",))) > 1
-    )
+    """Whether operators stand outside of brackets, other than one at the start."""
+    return any(len(_split(text, group)) > 1 for group in _OPERATORS)
 
 
 def _top_level(text: str) -> list[int]:
@@ -127,10 +141,11 @@ def _top_level(text: str) -> list[int]:
     return found
 
 
-def _matching_open(text: str) -> int | None:
-    """Position of the bracket that the last character closes."""
+def _pairs(text: str) -> list[tuple[int, int]]:
+    """Positions of the outermost brackets."""
+    found: list[tuple[int, int]] = []
     stack: list[int] = []
-    quote, i, opening = "", 0, None
+    quote, i = "", 0
     while i < len(text):
         char = text[i]
         if quote:
@@ -144,8 +159,10 @@ def _matching_open(text: str) -> int | None:
             stack.append(i)
         elif char in ")]}":
             opening = stack.pop()
+            if not stack:
+                found.append((opening, i))
         i += 1
-    return opening
+    return found
 
 
 def comment_lines(text: str, indent: int) -> list[str]:
