@@ -85,6 +85,7 @@ def says_batched(entry: ast.FunctionDef) -> bool:
         and index.elts
         and isinstance(index.elts[0], ast.Slice)
         and _is_full(index.elts[0])
+        and not all(_is_new_axis(part) for part in index.elts[1:])  # q[:, None] fits both
         for index in _parameter_indices(entry)
     )
 
@@ -116,6 +117,12 @@ def _is_named_loop(node: ast.AST) -> bool:
 
 def _is_full(part: ast.Slice) -> bool:
     return part.lower is None and part.upper is None
+
+
+def _is_new_axis(part: ast.expr) -> bool:
+    return (isinstance(part, ast.Constant) and part.value is None) or (
+        isinstance(part, ast.Attribute) and part.attr == "newaxis"
+    )
 
 
 def _parameter_indices(entry: ast.FunctionDef) -> list[ast.expr]:

@@ -74,7 +74,7 @@ NUMPY_ONLY = """
 x[[0, 2]] | np.quantile(x, [0.2, 0.7], axis=1) | np.clip(x, a_min=0, a_max=1) | np.float64(2.0) * x | np.array(x, dtype=np.float64) | np.max([q[0], q[1]]) | x.copy() | np.copy(x)
 np.mean([q[0], q[2]]) | np.sum([q[0], 2.0]) | np.maximum.accumulate(v) | np.minimum.accumulate(x, axis=1) | np.trapezoid(v)
 np.linalg.norm(x, axis=(0, 1)) | np.dot(x, x.T) | np.finfo(np.float32).eps + x | np.float32(x) | np.asarray(q, dtype=np.float32)
-np.size(x) * q | np.shape(x)[0] * q | np.ndim(x) * q | np.inf > x | x.dtype == np.float64 or x | np.empty_like(x) * 0 + 1
+np.size(x) * q | np.shape(x)[0] * q | np.ndim(x) * q | np.inf > x | x.dtype == np.float64 or x
 """
 
 JNP_ONLY = """

@@ -172,7 +172,10 @@ def unknown(dialect: str, name: str, line: int | None) -> TranslationError:
     pool: dict[str, str] = {}
     for d, known in _OPS:
         if d == dialect and (known[0] in ".@") == (name[0] in ".@"):
-            pool.setdefault(known.rsplit(".", 1)[-1].lstrip("@"), known)
+            tail = known.rsplit(".", 1)[-1].lstrip("@")
+            same_module = known.rsplit(".", 1)[0] == name.rsplit(".", 1)[0]
+            if tail not in pool or same_module:
+                pool[tail] = known
     near = _NEAREST.get(last) or next(iter(difflib.get_close_matches(last, pool, 1, 0.5)), None)
     shown = name.lstrip("@") if name[0] == "@" else name
     fix = (
