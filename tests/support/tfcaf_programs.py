@@ -35,11 +35,11 @@ EXPRESSIONS: dict[str, list[str]] = {
         F.softplus({bn}) | F.elu({bn}) | F.leaky_relu({bn}, 0.1) | F.silu({bn}) | torch.floor({bn})
         {bn} - {bn}.mean(dim=1, keepdim=True) | {bn} - {bn}.max(dim=1, keepdim=True)[0]
         {bn}.detach() + {bn} | {bnk}.sum(2) | {bnk}.var(dim=-1) | {bnk}.std(-1, unbiased=False)
-        torch.zeros_like({bn}).scatter(1, {idx}, {bn}) | {bn}.t().flip(0).t() | {bn}.add({bn})
+        torch.zeros_like({bn}).scatter(1, {bn}.argsort(dim=1, stable=True), {bn}) | {bn}.t().flip(0).t() | {bn}.add({bn})
         torch.stack([{b} for _ in range({N})], dim=-1) | torch.ones_like({bn}) * {b}[:, None]
         F.cosine_similarity({bnk}, {bnk}, dim=-1) | torch.logsumexp({bnk}, dim=-1) | {bnk}.prod(-1)
         torch.lerp({bn}, {bn}, 0.3) | {bn}.sign() * {bn} | torch.hypot({bn}, {bn} + 3.0)
-        {bnk}.median(dim=-1)[0] | {bn}.remainder(1.0) | {bn}.pow(3) * 0.1 | torch.sin({bn})
+        {bnk}.contiguous().median(dim=-1)[0] | {bn}.remainder(1.0) | {bn}.pow(3) * 0.1 | torch.sin({bn})
     """,
     "bnk": """
         x | x | torch.tanh({bnk}) | {bnk} * {bn}.unsqueeze(-1) | {bnk} - {bnk}.mean(dim=1, keepdim=True)
@@ -78,9 +78,9 @@ EXPRESSIONS: dict[str, list[str]] = {
     """,
     "rows": "{b} > 0 | {mask}.any(dim=1) | {mask}.all(dim=-1) | {bn}[:, {i}] < {bn}[:, 0] | ~{rows}",
     "idx": """
-        {bn}.argsort(dim=1) | torch.argsort({bn}, dim=1, descending=True) | {bnn}.argmax(dim=-1)
-        torch.argmin({bnn}, dim=2) | torch.sort({bn}, dim=1)[1] | ({bn} > 0).long()
-        {bn}.clamp(0, {N} - 1).long() | torch.arange({N}).expand(B, -1) | torch.topk({bn}, {N}, dim=1)[1]
+        {bn}.argsort(dim=1, stable=True) | torch.argsort({bn}, dim=1, descending=True, stable=True) | {bnn}.argmax(dim=-1)
+        torch.argmin({bnn}, dim=2) | torch.sort({bn}, dim=1, stable=True)[1] | ({bn} > 0).long()
+        {bn}.clamp(0, {N} - 1).long() | torch.arange({N}).expand(B, -1) | {bn}.argsort(dim=-1, descending=True, stable=True)
         {bnk}.max(dim=2).indices % {N}
     """,
 }
@@ -108,7 +108,7 @@ STATEMENTS = [
     "with torch.no_grad():\n    {new} = {x_bn}",
     "f = lambda t: t / (1 + t.abs())\n{new} = f({x_bn}) + f({x_bn})",
     "a, b = {v_bn}.max(dim=1)\n{new} = {x_bn} + a.unsqueeze(1) + 0.1 * b.unsqueeze(1)",
-    "values, order = torch.sort({x_bn}, dim=1)\n{new} = values * order.float()",
+    "values, order = torch.sort({x_bn}, dim=1, stable=True)\n{new} = values * order.float()",
     "{new} = {x_bn} if B > 0 else {x_bn}",
     "d = {{'a': {x_bn}, 'b': {c} }}\n{new} = d['a'] * d['b']",
     "{new} = {x_bn}\n{new} = {new} + {x_bn}",
@@ -175,7 +175,7 @@ class _Writer:
         if depth <= 0:
             simple = {"bnk": "x", "bnn": "torch.bmm(x, x.transpose(1, 2))", "b": "x[:, 0, 0]"}
             simple |= {"b1": "x[:, 0, :1]", "mask": "(x[..., 0] > 0)", "rows": "(x[:, 0, 0] > 0)"}
-            return (simple | {"idx": "x[..., 0].argsort(dim=1)"})[kind]
+            return (simple | {"idx": "x[..., 0].argsort(dim=1, stable=True)"})[kind]
         template = self.rng.choice(self.options[kind])
         return self.fill(template, depth - 1, wrap=True)
 
