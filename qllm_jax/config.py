@@ -379,7 +379,9 @@ class SynthesisConfig:
         measured_rungs: Budgets of successive halving: rung r of R trains for 1/2^(R-1-r) of
             `measured_env_steps` and the better half goes on; 1 measures once.
         final_seeds: Fresh seeds on which the finalist is scored again; 0 does not.
-        references: What the finalist is scored against; `vdn` also rides along in every round.
+        arms: Mixers that every measurement trains beside the candidates, with the same seeds and
+            budget. `vdn` is part of the candidates' program; another, such as `qmix`, is a
+            program of its own, whose compilation later rounds and runs find in the cache.
         patience: Rounds in a row without a better candidate after which the loop stops.
         memory: Earlier candidates that the coder is told about, newest last.
         max_tokens: Cap on all tokens of a run.
@@ -398,7 +400,7 @@ class SynthesisConfig:
     measured_env_steps: int = 40_000
     measured_rungs: int = 1
     final_seeds: int = 4
-    references: tuple[str, ...] = ("vdn",)
+    arms: tuple[str, ...] = ("vdn", "qmix")
     patience: int = 3
     memory: int = 6
     max_tokens: int = 1_000_000

@@ -4,6 +4,7 @@ import datetime
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,7 +20,7 @@ from qllm_jax.results import (
     TfcafSummary,
     synthesis_table,
 )
-from qllm_jax.synthesis import SynthesisEvent, SynthesisResult
+from qllm_jax.synthesis import ArmMeasurement, SynthesisEvent, SynthesisResult
 from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.tfcaf import Artifact
 from qllm_jax.training import EpisodeTrace
@@ -122,9 +123,10 @@ def report_data(
 
 def _candidate_rows(design: SynthesisResult) -> list[CandidateRow]:
     arms = [
-        CandidateRow(name=name, round=0, verdict="arm", score=score, low=low, high=high)
-        for name, (score, low, high) in design.reference.items()
+        CandidateRow(name=name, round=0, verdict="arm", **_measured(arm))
+        for name, arm in design.reference.items()
     ]
+    by_name = {item.name: item for item in design.candidates}
     return [
         CandidateRow(
             name=item.name,
@@ -133,16 +135,32 @@ def _candidate_rows(design: SynthesisResult) -> list[CandidateRow]:
             verdict=item.verdict,
             rule=item.rule,
             feedback=item.feedback,
-            score=item.score,
-            low=item.low,
-            high=item.high,
-            num_seeds=item.num_seeds,
             advice=item.advice,
             tokens=item.tokens,
             dollars=item.dollars,
+            difference=item.summary,
+            program=item.original,
+            diff=item.difference_to(by_name[item.parent]) if item.parent in by_name else "",
+            **_measured(item.measurement),
         )
         for item in design.candidates
     ] + arms
+
+
+def _measured(arm: ArmMeasurement | None) -> dict[str, Any]:
+    """A measurement's fields of a `CandidateRow`."""
+    if arm is None:
+        return {}
+    low, high = arm.interval
+    return {
+        "score": arm.score,
+        "low": low,
+        "high": high,
+        "num_seeds": len(arm.scores),
+        "env_steps": arm.env_steps,
+        "curve": arm.curve,
+        "td_error": arm.td_error,
+    }
 
 
 def _cost_rows(design: SynthesisResult) -> list[CostRow]:

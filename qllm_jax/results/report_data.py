@@ -88,7 +88,12 @@ class CandidateRow:
         advice: The evaluator's advice.
         tokens: Tokens it cost; None where unknown.
         dollars: Money it cost; None where the price is unknown.
-        difference: What changed against the parent, in one clause.
+        difference: What changed against the parent, or the idea, in one clause.
+        program: The function as it was written; "" where none was accepted.
+        diff: Unified diff of the parent's program and this one; "" without a parent.
+        env_steps: P environment steps per seed, at which the arm was read while it was measured.
+        curve: P mean returns.
+        td_error: P mean absolute TD errors; None where there was no gradient step.
     """
 
     name: str
@@ -105,6 +110,11 @@ class CandidateRow:
     tokens: int | None = None
     dollars: float | None = None
     difference: str = ""
+    program: str = ""
+    diff: str = ""
+    env_steps: Sequence[int] = ()
+    curve: Sequence[float] = ()
+    td_error: Sequence[float | None] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,6 +176,7 @@ class ReportData:
         candidates: Lineage of the design loop, in order.
         episodes: Greedy episodes to draw, the chosen TFCAF's first.
         costs: Cost by role.
+        agreement: Round number to Kendall's τ of the evaluator's and the measured ranking.
         command: The command line that made this.
         device: Such as "cpu x2 (…)" or "1 x NVIDIA H200".
         precision: Matmul precision.
@@ -183,6 +194,7 @@ class ReportData:
     candidates: Sequence[CandidateRow] = ()
     episodes: Sequence[EpisodeFigure] = ()
     costs: Sequence[CostRow] = ()
+    agreement: Mapping[str, float] = dataclasses.field(default_factory=dict)
     command: str = ""
     device: str = ""
     precision: str = ""

@@ -1,8 +1,14 @@
-"""`Candidate`: one proposed function with everything that is known about it."""
+"""`Candidate`: one proposed function with everything that is known about it.
+
+Made by `coder.propose` and `proposals`, judged by `rounds` and `finish`.
+"""
 
 import dataclasses
+import difflib
+import re
 from typing import Any
 
+from qllm_jax.synthesis.measure import ArmMeasurement
 from qllm_jax.tfcaf import Translation
 from qllm_jax.verify.report import Check, VerificationReport
 
@@ -39,10 +45,7 @@ class Candidate:
         report: Its verification; None unless it was accepted.
         refusals: Earlier answers that were refused and sent back, in order.
         error: Why there was no answer, or what it duplicates; "" otherwise.
-        score: Mean measured return; None where it was not measured.
-        low: Lower end of the score's 95 % interval.
-        high: Upper end.
-        num_seeds: Seeds behind the score.
+        measurement: The last one; None where it was not measured.
         advice: The evaluator's advice after its round, if it was the round's best.
         model: Version of the model that wrote it, as the provider says.
         tokens: Tokens it cost, repairs included.
@@ -60,10 +63,7 @@ class Candidate:
     report: VerificationReport | None = None
     refusals: tuple[Refusal, ...] = ()
     error: str = ""
-    score: float | None = None
-    low: float | None = None
-    high: float | None = None
-    num_seeds: int | None = None
+    measurement: ArmMeasurement | None = None
     advice: str = ""
     model: str = ""
     tokens: int = 0
@@ -90,10 +90,24 @@ class Candidate:
         """The program as the coder wrote it; "" where none was accepted."""
         return self.translation.original if self.translation is not None else ""
 
+    def difference_to(self, parent: "Candidate") -> str:
+        """Unified diff of the programs as written, without its file names; "" without both."""
+        if not self.original or not parent.original:
+            return ""
+        lines = difflib.unified_diff(
+            parent.original.strip().splitlines(), self.original.strip().splitlines(), lineterm=""
+        )
+        return "\n".join(list(lines)[2:])
+
 
 def candidate_name(round_number: int, index: int) -> str:
     """Such as "r1c2" for round 1, index 1."""
     return f"r{round_number}c{index + 1}"
+
+
+def is_candidate_name(name: str) -> bool:
+    """Whether an arm of this name is a candidate, not a fixed mixer."""
+    return re.fullmatch(r"r\d+c\d+", name) is not None
 
 
 def report_to_json(report: VerificationReport) -> dict[str, Any]:

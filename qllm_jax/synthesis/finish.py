@@ -1,29 +1,18 @@
-"""The end of a design run: the finalist scored again on fresh seeds, verdicts, the artifact."""
+"""The end of a design run: the finalist scored again on fresh seeds, verdicts, the artifact.
+
+Called by `loop.generate` when the rounds are over.
+"""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from qllm_jax.synthesis.candidate import Candidate
+from qllm_jax.synthesis.candidate import Candidate, is_candidate_name
 from qllm_jax.synthesis.coder import Session
-from qllm_jax.synthesis.measure import (
-    VDN,
-    ArmFn,
-    ArmMeasurement,
-    MeasureFn,
-    Seeds,
-    measurement_from_json,
-    measurement_to_json,
-    paired_interval,
-    vdn,
-)
+from qllm_jax.synthesis.measure import ArmMeasurement, MeasureFn, paired_interval
+from qllm_jax.synthesis.measuring import measure_finalist
 from qllm_jax.synthesis.result import SynthesisResult
-from qllm_jax.synthesis.rounds import RoundOutcome, tell_scores
+from qllm_jax.synthesis.rounds import RoundOutcome
 from qllm_jax.tfcaf import Artifact, make_artifact
-
-FINAL_SEED = 200_000
-
-MixerFn = Callable[[str, Seeds], ArmMeasurement]
 
 
 def finish(
@@ -31,7 +20,6 @@ def finish(
     outcomes: Sequence[RoundOutcome],
     stopped: str,
     measure: MeasureFn | None,
-    train_mixer: MixerFn | None,
 ) -> SynthesisResult:
     """Score the finalist again and put the result together.
 
@@ -40,10 +28,11 @@ def finish(
         outcomes: Of all rounds; at least one has chosen a candidate.
         stopped: Why the rounds ended.
         measure: Trains arms; None where nothing is measured.
-        train_mixer: Measures a learned mixer by name; None where that is not possible.
     """
     chosen = next(item.chosen for item in reversed(outcomes) if item.chosen is not None)
-    final = _score_again(session, chosen, len(outcomes), measure, train_mixer)
+    final: dict[str, ArmMeasurement] = {}
+    if measure is not None and session.config.synthesis.final_seeds > 0:
+        final = measure_finalist(session, len(outcomes), chosen, measure)
     latest: dict[str, ArmMeasurement] = {}
     for outcome in outcomes:
         latest |= outcome.measured or {}
@@ -57,7 +46,6 @@ def finish(
     chosen = next(item for item in candidates if item.name == chosen.name)
     reason = _reason(chosen, outcomes, final)
     session.tell("done", len(outcomes), chosen.name, reason)
-    references = [name for name in latest if not any(name == item.name for item in candidates)]
     return SynthesisResult(
         artifact=_artifact(session, chosen, reason),
         chosen=chosen,
@@ -65,7 +53,7 @@ def finish(
         reason=reason,
         stopped=stopped,
         costs=session.ledger.rows(),
-        reference={name: (latest[name].score, *latest[name].interval) for name in references},
+        reference={name: arm for name, arm in latest.items() if not is_candidate_name(name)},
         agreement={
             number: outcome.agreement
             for number, outcome in enumerate(outcomes, start=1)
@@ -74,41 +62,6 @@ def finish(
         provider=session.client.name,
         notes=_notes(session, outcomes),
     )
-
-
-def _score_again(
-    session: Session,
-    chosen: Candidate,
-    num_rounds: int,
-    measure: MeasureFn | None,
-    train_mixer: MixerFn | None,
-) -> dict[str, ArmMeasurement]:
-    """The finalist and the references on seeds that decided nothing: an unbiased score."""
-    synthesis = session.config.synthesis
-    if measure is None or synthesis.final_seeds == 0:
-        return {}
-    assert chosen.translation is not None
-    arms: dict[str, ArmFn] = {chosen.name: chosen.translation.function}
-    if VDN in synthesis.references:
-        arms = {VDN: vdn, **arms}
-    learned = [name for name in synthesis.references if name != VDN and train_mixer is not None]
-    seeds = Seeds(FINAL_SEED, synthesis.final_seeds)
-    session.tell(
-        "measuring", num_rounds, text=f"scoring {chosen.name} again on {seeds.count} fresh seeds"
-    )
-
-    def score() -> dict[str, Any]:
-        measured = measure(arms, seeds)
-        for name in learned:
-            assert train_mixer is not None
-            measured[name] = train_mixer(name, seeds)
-        return {name: measurement_to_json(arm) for name, arm in measured.items()}
-
-    step = f"r{num_rounds}.final.{chosen.name}"
-    content = session.journal.step(step, score, seconds=session.ledger.seconds)
-    final = {name: measurement_from_json(arm) for name, arm in content.items()}
-    tell_scores(session, num_rounds, final)
-    return final
 
 
 def _judged(
@@ -120,17 +73,7 @@ def _judged(
         verdict = "measured" if measurement is not None else "kept"
     else:
         verdict = candidate.verdict
-    candidate = dataclasses.replace(candidate, verdict=verdict, advice=advice)
-    if measurement is None:
-        return candidate
-    low, high = measurement.interval
-    return dataclasses.replace(
-        candidate,
-        score=measurement.score,
-        low=low,
-        high=high,
-        num_seeds=len(measurement.scores),
-    )
+    return dataclasses.replace(candidate, verdict=verdict, advice=advice, measurement=measurement)
 
 
 def _reason(
@@ -166,7 +109,8 @@ def _notes(session: Session, outcomes: Sequence[RoundOutcome]) -> tuple[str, ...
 
 def _artifact(session: Session, chosen: Candidate, reason: str) -> Artifact:
     assert chosen.translation is not None
-    config = session.config
+    config, measurement = session.config, chosen.measurement
+    low, high = measurement.interval if measurement else (None, None)
     return make_artifact(
         chosen.translation,
         task=session.spec.name,
@@ -179,10 +123,10 @@ def _artifact(session: Session, chosen: Candidate, reason: str) -> Artifact:
             "parent": chosen.parent,
             "direction": chosen.hint,
             "repairs": len(chosen.refusals),
-            "score": chosen.score,
-            "interval": [chosen.low, chosen.high],
-            "num_seeds": chosen.num_seeds,
-            "env_steps": config.synthesis.measured_env_steps if chosen.score else None,
+            "score": measurement.score if measurement else None,
+            "interval": [low, high],
+            "num_seeds": len(measurement.scores) if measurement else None,
+            "env_steps": measurement.env_steps[-1] if measurement else None,
             "evaluator": config.synthesis.evaluator,
             "reason": reason,
         },

@@ -8,7 +8,6 @@ coder, training decides, and a killed run goes on where it stopped.
 """
 
 import dataclasses
-import functools
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +29,7 @@ from qllm_jax.synthesis.journal import Journal
 from qllm_jax.synthesis.measure import MeasureFn
 from qllm_jax.synthesis.result import SynthesisEvent, SynthesisResult
 from qllm_jax.synthesis.rounds import RoundOutcome, play_round, reflection_text
-from qllm_jax.synthesis.tournament import make_measure, measure_mixer
+from qllm_jax.synthesis.tournament import make_measure
 from qllm_jax.tasks import rollout_states
 from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.tfcaf import Translation
@@ -76,8 +75,7 @@ def generate(
         session.tell("stopped", len(outcomes), text=stopped)
         if not any(outcome.chosen for outcome in outcomes):
             raise UserError(_nothing_valid(session, outcomes, stopped))
-        train_mixer = None if evaluate else functools.partial(measure_mixer, spec, config)
-        return finish(session, outcomes, stopped, measure, train_mixer)
+        return finish(session, outcomes, stopped, measure)
     finally:
         journal.close()
 
@@ -140,14 +138,13 @@ def _open_session(
     return session, states
 
 
-def _progress(session: Session) -> Callable[[ChunkReport], None]:
-    def on_chunk(report: ChunkReport) -> None:
+def _progress(session: Session) -> Callable[[str, ChunkReport], None]:
+    def on_chunk(trained: str, report: ChunkReport) -> None:
         session.tell(
             "measuring",
             0,
-            text=f"measured {report.chunk} of {report.num_chunks} times",
+            text=f"training {trained}: {report.chunk} of {report.num_chunks} evaluations",
             done=report.chunk / report.num_chunks,
-            remaining_s=report.remaining_s,
         )
 
     return on_chunk

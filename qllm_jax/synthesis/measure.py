@@ -1,28 +1,19 @@
 """Measured evaluation: train every arm with the same seeds and compare what they reach.
 
-`MeasureFn` is the seam: the loop knows arms and numbers, not training. `make_measure` gives the
-real one, a tournament in which all arms × seeds are one compiled program.
+`MeasureFn` is the seam: the loop (`rounds`, `finish`) knows arms and numbers, not training;
+`tournament.make_measure` gives the real one. What is here is the statistics of a measurement and
+the order in which arms are measured.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-import jax.numpy as jnp
 import numpy as np
 
 VDN = "vdn"
 ArmFn = Callable[..., Any]  # a `TfcafFunction`, or an equal function with other argument names
 _RESAMPLES = 4000
-
-
-def vdn(agent_qs: Any, state: Any) -> Any:
-    """The reference arm: VDN is the TFCAF that sums.
-
-    "Value-Decomposition Networks For Cooperative Multi-Agent Learning",
-    https://arxiv.org/abs/1706.05296.
-    """
-    return jnp.sum(agent_qs, axis=-1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,14 +24,15 @@ class ArmMeasurement:
         scores: S per-seed scores: mean return of the last quarter of the evaluations.
         curve: E mean returns over seeds, the untrained policy first.
         env_steps: E environment steps per seed, at which the curve was read.
-        td_error: Mean absolute TD error between evaluations; may be empty.
+        td_error: E mean absolute TD errors over seeds since the evaluation before; None where
+            there was no gradient step, as before the first evaluation.
         diverged: Seeds in which a loss or a parameter was not finite.
     """
 
     scores: tuple[float, ...]
     curve: tuple[float, ...]
     env_steps: tuple[int, ...]
-    td_error: tuple[float, ...] = ()
+    td_error: tuple[float | None, ...] = ()
     diverged: int = 0
 
     @property
@@ -66,9 +58,23 @@ class MeasureFn(Protocol):
     """Trains arms side by side."""
 
     def __call__(
-        self, arms: Mapping[str, ArmFn], seeds: Seeds, budget: float = 1.0
+        self,
+        candidates: Mapping[str, ArmFn],
+        mixers: Sequence[str],
+        seeds: Seeds,
+        budget: float = 1.0,
     ) -> dict[str, ArmMeasurement]:
-        """Measure every arm with the same seeds, for a fraction of the full number of steps."""
+        """Measure every arm with the same seeds, for a fraction of the full number of steps.
+
+        Args:
+            candidates: Functions by name.
+            mixers: Names of fixed arms, such as "vdn".
+            seeds: What every arm is trained with.
+            budget: Fraction of the full number of environment steps.
+
+        Returns:
+            By arm name, the mixers first.
+        """
         ...
 
 
@@ -123,29 +129,29 @@ def statistical_ties(measured: Mapping[str, ArmMeasurement], names: tuple[str, .
 
 def measure_by_halving(
     measure: MeasureFn,
-    arms: Mapping[str, ArmFn],
+    candidates: Mapping[str, ArmFn],
+    mixers: Sequence[str],
     seeds: Seeds,
     num_rungs: int,
 ) -> dict[str, ArmMeasurement]:
     """Successive halving: short trainings drop arms early, longer ones compare the rest.
 
     Rung r of R trains for 1/2^(R-1-r) of the full budget; the better half of the candidates goes
-    on, VDN always does. It stops early where one candidate is clearly apart from all others.
-    Arms that were dropped keep the measurement of their last rung.
+    on, the fixed mixers always do. It stops early where one candidate is clearly apart from all
+    others. Arms that were dropped keep the measurement of their last rung.
 
     "Non-stochastic Best Arm Identification and Hyperparameter Optimization",
     https://arxiv.org/abs/1502.07943.
     """
     measured: dict[str, ArmMeasurement] = {}
-    going = dict(arms)
+    going = dict(candidates)
     for rung in range(num_rungs):
-        measured |= measure(going, seeds, 0.5 ** (num_rungs - 1 - rung))
-        names = tuple(name for name in going if name != VDN)
-        ties = statistical_ties(measured, names)
+        measured |= measure(going, mixers, seeds, 0.5 ** (num_rungs - 1 - rung))
+        ties = statistical_ties(measured, tuple(going))
         if len(ties) == 1:
             break
-        kept = ties[: max((len(names) + 1) // 2, 2)]
-        going = {name: arms[name] for name in arms if name in kept or name == VDN}
+        kept = ties[: max((len(going) + 1) // 2, 2)]
+        going = {name: candidates[name] for name in candidates if name in kept}
     return measured
 
 

@@ -83,8 +83,9 @@ def measurement_text(
         f"{len(arm.scores)} seeds.",
         f"Return along training: {_curve(arm.curve)}.",
     ]
-    if arm.td_error:
-        lines.append(f"Mean absolute TD error along training: {_curve(arm.td_error)}.")
+    errors = [value for value in arm.td_error if value is not None]
+    if errors:
+        lines.append(f"Mean absolute TD error along training: {_curve(errors)}.")
     if arm.diverged:
         lines.append(f"Training diverged in {arm.diverged} of {len(arm.scores)} seeds.")
     for other in compare_with:

@@ -23,7 +23,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from qllm_jax.config import Config, LlmConfig
@@ -138,10 +138,14 @@ def _won_by(winner: str) -> MeasureFn:
     """A measurement that one candidate wins; where it is absent, all tie."""
 
     def measure(
-        arms: Mapping[str, ArmFn], seeds: Seeds, budget: float = 1.0
+        candidates: Mapping[str, ArmFn],
+        mixers: Sequence[str],
+        seeds: Seeds,
+        budget: float = 1.0,
     ) -> dict[str, ArmMeasurement]:
         return {
-            name: ArmMeasurement((float(name == winner),) * 3, (0.0, 1.0), (0, 1)) for name in arms
+            name: ArmMeasurement((float(name == winner),) * 3, (0.0, 1.0), (0, 1))
+            for name in (*mixers, *candidates)
         }
 
     return measure

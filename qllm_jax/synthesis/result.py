@@ -6,6 +6,7 @@ from typing import Any
 
 from qllm_jax.llm.ledger import CostRow
 from qllm_jax.synthesis.candidate import Candidate
+from qllm_jax.synthesis.measure import ArmMeasurement
 from qllm_jax.tfcaf import Artifact
 
 
@@ -15,11 +16,11 @@ class SynthesisEvent:
 
     Attributes:
         kind: "round", "asking", "answered", "refused", "valid", "failed", "duplicate",
-            "measuring", "measured", "reviewed", "chosen", "stopped" or "done".
+            "measuring", "measured", "reviewed", "agreement", "chosen", "stopped" or "done".
         round: 1-based.
         candidate: Name; "" where the whole round is meant.
         text: One line for a person.
-        values: Numbers that go with it: `score`, `low`, `high`, `tokens`, `dollars`, `seconds`.
+        values: What goes with it: `score`, `low`, `high`, `tokens`, `dollars`, `rule`, `done`.
     """
 
     kind: str
@@ -40,7 +41,7 @@ class SynthesisResult:
         reason: Why it was chosen, in sentences for a person.
         stopped: Why the loop ended: "rounds", "no progress", "budget: …".
         costs: By role.
-        reference: Scores of the fixed arms, name to `(score, low, high)`.
+        reference: Last measurements of the fixed arms, by mixer name.
         agreement: Kendall's τ between the evaluator's ranking and the measured one, per round in
             which both exist.
         provider: Who answered; "recorded" where transcripts were replayed.
@@ -53,7 +54,7 @@ class SynthesisResult:
     reason: str
     stopped: str
     costs: tuple[CostRow, ...]
-    reference: Mapping[str, tuple[float, float, float]]
+    reference: Mapping[str, ArmMeasurement]
     agreement: Mapping[int, float]
     provider: str
     notes: tuple[str, ...] = ()

@@ -1,8 +1,14 @@
-"""The real `MeasureFn`: arms × seeds trained in one compiled program."""
+"""The real `MeasureFn`: candidates × seeds trained in one compiled program.
+
+Called by `loop.generate`. VDN, the TFCAF that sums, is one more function of that program; a mixer
+with parameters, such as QMIX, is trained by a program of its own with the same seeds and budget.
+"""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from qllm_jax.config import Config, LearnerConfig, RunnerConfig
@@ -14,7 +20,16 @@ from qllm_jax.training import ChunkReport, TrainingOutput, run_training, runs_fo
 _EVALUATIONS = 10
 _EVAL_EPISODES = 32
 
-OnChunk = Callable[[ChunkReport], None]
+OnChunk = Callable[[str, ChunkReport], None]  # what is trained, and how far it is
+
+
+def vdn(agent_qs: Any, state: Any) -> Any:
+    """VDN as a TFCAF: the sum.
+
+    "Value-Decomposition Networks For Cooperative Multi-Agent Learning",
+    https://arxiv.org/abs/1706.05296.
+    """
+    return jnp.sum(agent_qs, axis=-1)
 
 
 def make_measure(
@@ -25,30 +40,46 @@ def make_measure(
     Args:
         spec: The task.
         config: The job's; `measurement_config` derives the tournament's.
-        scale: Factor on every candidate's value; VDN, the reference, is never scaled.
+        scale: Factor on every candidate's value; fixed mixers are never scaled.
         on_chunk: Told after every evaluation.
+
+    Raises:
+        UserError: A mixer of `synthesis.arms` is unknown or needs a function of its own.
     """
+    for name in config.synthesis.arms:
+        _make_arm(spec, config, name)
 
     def measure(
-        arms: Mapping[str, ArmFn], seeds: Seeds, budget: float = 1.0
+        candidates: Mapping[str, ArmFn],
+        mixers: Sequence[str],
+        seeds: Seeds,
+        budget: float = 1.0,
     ) -> dict[str, ArmMeasurement]:
         job = measurement_config(config, spec.env.episode_length, seeds, budget)
-        mixer = make_mixer(job.mixer, spec.env.num_agents, spec.env.state_dim, tuple(arms.values()))
-        scales = [1.0 if name == VDN else scale for name in arms]
-        runs = runs_for_tournament(job, len(arms), scales)
-        output = run_training(spec, mixer, job, runs=runs, on_chunk=on_chunk)
-        return {name: arm_of(output, index, seeds.count) for index, name in enumerate(arms)}
+        functions = {VDN: vdn, **candidates} if VDN in mixers else dict(candidates)
+        scales = [scale if name in candidates else 1.0 for name in functions]
+        runs = runs_for_tournament(job, len(functions), scales)
+        mixer = make_mixer(
+            job.mixer, spec.env.num_agents, spec.env.state_dim, tuple(functions.values())
+        )
+        output = run_training(spec, mixer, job, runs=runs, on_chunk=_named(", ".join(functions)))
+        found = {name: arm_of(output, i, seeds.count) for i, name in enumerate(functions)}
+        for name in mixers:
+            if name != VDN:
+                learned = run_training(spec, _make_arm(spec, job, name), job, on_chunk=_named(name))
+                found[name] = arm_of(learned, 0, seeds.count)
+        return {name: found[name] for name in (*mixers, *candidates)}
+
+    def _named(name: str) -> Callable[[ChunkReport], None] | None:
+        return None if on_chunk is None else lambda report: on_chunk(name, report)
 
     return measure
 
 
-def measure_mixer(spec: TaskSpec, config: Config, name: str, seeds: Seeds) -> ArmMeasurement:
-    """Measure a learned mixer, such as QMIX, as a tournament measures its arms."""
-    job = measurement_config(config, spec.env.episode_length, seeds)
-    job = dataclasses.replace(job, mixer=dataclasses.replace(job.mixer, name=name))
-    env = spec.env
-    mixer = make_mixer(job.mixer, env.num_agents, env.state_dim, num_actions=env.num_actions)
-    return arm_of(run_training(spec, mixer, job), 0, seeds.count)
+def _make_arm(spec: TaskSpec, config: Config, name: str) -> Any:
+    """The mixer `name` with the sizes of a task."""
+    env, mixer = spec.env, dataclasses.replace(config.mixer, name=name)
+    return make_mixer(mixer, env.num_agents, env.state_dim, num_actions=env.num_actions)
 
 
 def measurement_config(
@@ -99,12 +130,17 @@ def arm_of(output: TrainingOutput, index: int, num_seeds: int) -> ArmMeasurement
     returns = np.asarray(output.metrics["return"][rows], np.float64)  # [S, E]
     tail = max((returns.shape[1] - 1) // 4, 1)
     errors = np.asarray(output.metrics["td_error"][rows], np.float64)
-    known = errors[:, np.all(np.isfinite(errors), axis=0)].mean(axis=0)
     alive = np.asarray(output.metrics["alive"][rows])[:, -1]
     return ArmMeasurement(
         scores=tuple(float(value) for value in returns[:, -tail:].mean(axis=1)),
         curve=tuple(float(value) for value in returns.mean(axis=0)),
         env_steps=tuple(int(value) for value in output.metrics["env_steps"]),
-        td_error=tuple(float(value) for value in known),
+        td_error=tuple(_finite_mean(column) for column in errors.T),
         diverged=int(np.sum(~alive.astype(bool))),
     )
+
+
+def _finite_mean(values: np.ndarray) -> float | None:
+    """Mean over the seeds in which there is a value; None where there is in none."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None

@@ -45,7 +45,7 @@ def summary(result):
                 item.verdict,
                 item.parent,
                 item.rule,
-                item.score,
+                item.measurement,
                 item.advice,
                 item.original,
             )
@@ -78,11 +78,11 @@ def test_a_run_proposes_repairs_measures_and_chooses(
     assert "recorded" in result.notes[0]
     assert all(row.dollars == 0.0 for row in result.costs)
     assert result.stopped == "rounds"
-    # round 1: three candidates beside VDN; round 2: the incumbent too; then the finalist again
+    # round 1: three candidates beside VDN and QMIX; round 2: the incumbent too; then the finalist
     assert [arms for arms, _, _ in measure.calls] == [
-        ("vdn", "r1c1", "r1c2", "r1c3"),
-        ("vdn", "r1c2", "r2c1", "r2c2", "r2c3"),
-        ("vdn", "r1c2"),
+        ("vdn", "qmix", "r1c1", "r1c2", "r1c3"),
+        ("vdn", "qmix", "r1c2", "r2c1", "r2c2", "r2c3"),
+        ("vdn", "qmix", "r1c2"),
     ]
     seeds = [seeds for _, seeds, _ in measure.calls]
     assert len({item.first for item in seeds}) == 3  # the finalist is scored on fresh seeds
@@ -96,6 +96,7 @@ def test_a_run_proposes_repairs_measures_and_chooses(
         "measuring",
         "measured",
         "reviewed",
+        "agreement",
         "chosen",
         "stopped",
         "done",

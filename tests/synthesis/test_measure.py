@@ -49,7 +49,7 @@ def test_a_measurement_survives_the_journal():
 def test_what_the_coder_is_told():
     measured = {
         "vdn": arm(0, 0, 0),
-        "r1c1": arm(1, 2, 3, curve=tuple(float(i) for i in range(21)), td_error=(2.0, 1.0)),
+        "r1c1": arm(1, 2, 3, curve=tuple(float(i) for i in range(21)), td_error=(None, 2.0, 1.0)),
     }
     text = measurement_text("r1c1", measured, ["vdn", "absent"])
     assert "Return after training: 2.00 [" in text
