@@ -35,7 +35,7 @@ def main() -> None:
         outcomes += finished.outcomes.tolist()
     error = np.std(returns) / len(returns) ** 0.5
     print(f"{args.task} {settings or ''}: return {np.mean(returns):.4g} ± {error:.2g}, ", end="")
-    second = f"{spec.outcome} {np.mean(outcomes):.4g}, " if spec.outcome else ""
+    second = f"{spec.outcome.name} {np.mean(outcomes):.4g}, " if spec.outcome else ""
     print(f"{second}{len(returns)} episodes")
 
 

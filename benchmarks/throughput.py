@@ -84,7 +84,8 @@ def measure_here(mixer_name: str, num_seeds: int, args: argparse.Namespace) -> d
     from qllm_jax.networks import make_mixer
     from qllm_jax.tasks import get_task
     from qllm_jax.training import runs_for_seeds
-    from qllm_jax.training.chunk import compile_chunk, initial_states, make_program, place_runs
+    from qllm_jax.training.chunk import compile_chunk, initial_states, make_program
+    from qllm_jax.training.placement import place_runs
     from qllm_jax.training.replay import replay_bytes
 
     env = get_task(TASK).env

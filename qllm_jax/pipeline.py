@@ -58,7 +58,7 @@ class JobOutcome:
     Attributes:
         directory: Where everything of the job is.
         runs: Run directories, read back.
-        report: The HTML report; None where nothing was trained.
+        report: The HTML report; None where there is nothing to report.
         interrupted: It was stopped before the end.
     """
 
@@ -147,9 +147,13 @@ def _generate_in(config: Config, directory: Path) -> JobOutcome:
     spec = get_task(config.task.source, **config.task.env_kwargs)
     with Console() as console:
         result = _generate(config, spec, directory, console)
+        tfcaf = tfcaf_summary(result.artifact)
+        data = report_data(spec, (), tfcaf=tfcaf, design=result, config=config)
+        path = _write_report(directory, data)
         console.print(f"chosen: {result.reason}")
         console.print(f"artifact: {directory / 'artifact'}")
-    return JobOutcome(directory)
+        console.print(f"report: {path}")
+    return JobOutcome(directory, report=path)
 
 
 def _run_in(config: Config, directory: Path) -> JobOutcome:
@@ -233,7 +237,8 @@ def _generate(config: Config, spec: TaskSpec, directory: Path, console: Console)
         if event.kind == "asking":
             proposed.add(event.candidate)
         if event.candidate:
-            rows[event.candidate] = event
+            known = rows[event.candidate].values if event.candidate in rows else {}
+            rows[event.candidate] = dataclasses.replace(event, values={**known, **event.values})
             console.show_table(candidate_table(rows.values()))
         done = sum(rows[name].kind not in ("asking", "answered") for name in proposed)
         console.update(done, note=event.text)

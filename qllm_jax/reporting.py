@@ -3,12 +3,15 @@
 import datetime
 import sys
 from collections.abc import Iterable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from qllm_jax.config import Config
+from qllm_jax.config_mapping import config_to_mapping
 from qllm_jax.results import (
     CandidateRow,
     CheckRow,
@@ -82,6 +85,7 @@ def candidate_table(events: Iterable[SynthesisEvent]) -> Table:
                 name=event.candidate,
                 round=event.round,
                 verdict=event.kind,
+                rule=str(values.get("rule", "")),
                 score=values.get("score"),
                 low=values.get("low"),
                 high=values.get("high"),
@@ -99,9 +103,11 @@ def report_data(
     tfcaf: TfcafSummary | None = None,
     episodes: Sequence[EpisodeFigure] = (),
     design: SynthesisResult | None = None,
+    config: Config | None = None,
 ) -> ReportData:
-    """Everything a report shows of a job."""
-    info = runs[0].info
+    """Everything a report shows of a job; `config` is that of a design without runs."""
+    here: dict[str, Any] = {"command": command_line(), "versions": _versions()}
+    info = runs[0].info if runs else here
     return ReportData(
         task=spec.name,
         runs=[result.summary() for result in runs],
@@ -111,14 +117,19 @@ def report_data(
         candidates=_candidate_rows(design) if design is not None else (),
         episodes=episodes,
         costs=_cost_rows(design) if design is not None else (),
+        agreement={str(n): tau for n, tau in design.agreement.items()} if design else {},
         command=str(info.get("command", "")),
         device=str(info.get("device", "")),
         precision=str(info.get("precision", "")),
         versions=dict(info.get("versions", {})),
-        config=dict(runs[0].config),
+        config=dict(runs[0].config) if runs else config_to_mapping(config or Config()),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         notes=list(design.notes) if design is not None else (),
     )
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("qllm-jax", "jax", "jaxmarl")}
 
 
 def _candidate_rows(design: SynthesisResult) -> list[CandidateRow]:
@@ -172,7 +183,9 @@ def _cost_rows(design: SynthesisResult) -> list[CostRow]:
             prompt_tokens=row.usage.prompt_tokens,
             output_tokens=row.usage.output_tokens + row.usage.thinking_tokens,
             dollars=row.dollars,
+            seconds=row.seconds,
             recorded=design.provider == "recorded",
+            failed=row.failed_attempts,
         )
         for row in design.costs
     ]

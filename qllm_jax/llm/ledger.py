@@ -59,6 +59,7 @@ class CostRow:
             are charged at their worst case.
         usage: Tokens.
         dollars: None where the model's price is unknown.
+        seconds: Wall time of the answered calls, summed; calls at the same time count each.
     """
 
     purpose: str
@@ -67,6 +68,7 @@ class CostRow:
     failed_attempts: int
     usage: Usage
     dollars: float | None
+    seconds: float = 0.0
 
 
 def parse_prices(prices: Mapping[str, Any]) -> dict[str, Price]:
@@ -117,11 +119,13 @@ class Ledger:
         """Count the wall time that earlier, interrupted parts of the run had taken."""
         self._earlier_s = max(self._earlier_s, seconds)
 
-    def restore(self, purpose: str, model: str, usage: Usage, provider: str) -> None:
+    def restore(
+        self, purpose: str, model: str, usage: Usage, provider: str, seconds: float = 0.0
+    ) -> None:
         """Count a call of an earlier, interrupted part of the run."""
         with self._changed:
             self._calls += 1
-            self._add(purpose, model, usage, provider, failed=False)
+            self._add(purpose, model, usage, provider, failed=False, seconds=seconds)
 
     @property
     def seconds(self) -> float:
@@ -176,6 +180,7 @@ class Ledger:
         usage: Usage | None,
         provider: str,
         model: str | None = None,
+        seconds: float = 0.0,
     ) -> None:
         """Replace a reservation by what was used.
 
@@ -184,6 +189,7 @@ class Ledger:
             usage: Tokens as billed; None where the attempt failed before anything was generated.
             provider: Who answered.
             model: Which model did, where it is not the one asked for: a transcript's.
+            seconds: Wall time of the answer.
         """
         with self._changed:
             self._open.remove(reservation)
@@ -194,6 +200,7 @@ class Ledger:
                 usage or Usage(0, 0, 0, 0),
                 provider,
                 failed=usage is None,
+                seconds=seconds,
             )
             self._changed.notify_all()
 
@@ -219,7 +226,16 @@ class Ledger:
         price = self.prices.get(model)
         return None if price is None else price.dollars(usage)
 
-    def _add(self, purpose: str, model: str, usage: Usage, provider: str, *, failed: bool) -> None:
+    def _add(
+        self,
+        purpose: str,
+        model: str,
+        usage: Usage,
+        provider: str,
+        *,
+        failed: bool,
+        seconds: float = 0.0,
+    ) -> None:
         dollars = self.dollars_of(model, usage, provider)
         row = self._rows.get(
             (purpose, model), CostRow(purpose, model, 0, 0, Usage(0, 0, 0, 0), 0.0)
@@ -232,6 +248,7 @@ class Ledger:
             row.failed_attempts + failed,
             _plus(row.usage, usage),
             (row.dollars or 0.0) + (dollars or 0.0) if known else None,
+            row.seconds + seconds,
         )
         self._tokens += usage.prompt_tokens + usage.output_tokens + usage.thinking_tokens
         self._dollars += dollars or 0.0

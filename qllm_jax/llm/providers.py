@@ -57,7 +57,9 @@ class LedgeredClient:
             self.ledger.settle(reservation, None, self.name)
             raise
         model = completion.model_version if self.name == RecordedClient.name else None
-        self.ledger.settle(reservation, completion.usage, self.name, model)
+        self.ledger.settle(
+            reservation, completion.usage, self.name, model, seconds=completion.seconds
+        )
         return completion
 
 

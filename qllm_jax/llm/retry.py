@@ -115,7 +115,7 @@ class RetryingClient:
         except BaseException:
             self.ledger.settle_unknown(reservation, self.name)
             raise
-        self.ledger.settle(reservation, completion.usage, self.name)
+        self.ledger.settle(reservation, completion.usage, self.name, seconds=completion.seconds)
         return completion
 
     def _delay(self, index: int, error: AttemptError) -> float:

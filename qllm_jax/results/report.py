@@ -16,7 +16,7 @@ from qllm_jax.results.files import write_text
 from qllm_jax.results.findings import headline
 from qllm_jax.results.markup import escape, figure_html, section, table_html, unbroken
 from qllm_jax.results.report_data import ReportData
-from qllm_jax.results.report_design import design_section, tfcaf_section
+from qllm_jax.results.report_design import design_headline, design_section, tfcaf_section
 from qllm_jax.results.report_parts import (
     credit_section,
     how_to_read_section,
@@ -56,11 +56,17 @@ def render_report(data: ReportData) -> str:
         style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
         heading=escape(data.task),
         byline=_byline(data, rows),
-        finding=unbroken(headline(rows, data.task, data.score)),
+        finding=unbroken(_finding(data, rows)),
         warnings="".join(f'<p class="warning">{escape(note)}</p>' for note in _warnings(data)),
         contents=" ".join(f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title, _ in shown),
         sections="\n".join(section(anchor, title, body) for anchor, title, body in shown),
     )
+
+
+def _finding(data: ReportData, rows: Sequence[ComparisonRow]) -> str:
+    if data.candidates and not data.runs:
+        return design_headline(data)
+    return headline(rows, data.task, data.score)
 
 
 def _byline(data: ReportData, rows: Sequence[ComparisonRow]) -> str:

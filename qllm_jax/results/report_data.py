@@ -124,12 +124,13 @@ class CostRow:
     Attributes:
         role: "coder" or "evaluator".
         model: Model name.
-        calls: Calls made.
+        calls: Answered calls.
         prompt_tokens: Tokens sent, cached ones included.
         output_tokens: Tokens received, thinking included.
         dollars: None where the price is unknown.
         seconds: Wall time of the calls; None where unknown.
         recorded: The answers came from recorded transcripts: nothing was spent now.
+        failed: Attempts that gave no answer, retried ones included.
     """
 
     role: str
@@ -140,6 +141,7 @@ class CostRow:
     dollars: float | None = None
     seconds: float | None = None
     recorded: bool = False
+    failed: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Report sections about the credit-assignment function and how it was found."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from qllm_jax.results.candidate_curves import candidate_curves_figure, curve_text
 from qllm_jax.results.lineage import lineage_figure
 from qllm_jax.results.markup import (
     code_block,
@@ -76,7 +77,7 @@ def _verdict(check: CheckRow) -> str:
 
 
 def design_section(data: ReportData) -> str:
-    """The lineage of candidates as picture and table, and what the calls cost."""
+    """The lineage of candidates as pictures and table, and what the calls cost."""
     parts = []
     if data.candidates:
         parts.append(
@@ -87,11 +88,53 @@ def design_section(data: ReportData) -> str:
                 "95 % interval. Crosses: refused before training. Diamonds: fixed arms.",
             )
         )
+        parts.append(
+            figure_html(
+                lambda width: candidate_curves_figure(
+                    data.candidates, score=data.score, width=width
+                ),
+                alt="Return and TD error of the measured candidates along training",
+                caption="Each arm's newest measurement, a short training: mean over its seeds. "
+                "Arms of one round share their seeds; the chosen one and the fixed arms were "
+                "measured once more on fresh seeds.",
+            )
+        )
+        parts.append(_agreement(data.agreement))
         parts.append(_candidate_table(data.candidates))
     if data.costs:
         parts.append("<h3>Cost of the language model, by role</h3>")
         parts.append(table_html(cost_table(data.costs)))
     return "".join(parts)
+
+
+def design_headline(data: ReportData) -> str:
+    """What a design run without training found, in one sentence."""
+    chosen = next((row for row in data.candidates if row.verdict == "chosen"), None)
+    if chosen is None:
+        return f"No function was chosen for {data.task}."
+    count = sum(row.verdict != "arm" for row in data.candidates)
+    text = f"For {data.task}, {chosen.name} was chosen of {count} candidates"
+    interval = score_interval(chosen)
+    if interval is None:
+        return f"{text}, without measurement."
+    text += f"; measured {data.score} {format_interval(interval)} ({chosen.num_seeds} seeds"
+    text += f", {chosen.env_steps[-1]:,} environment steps each)" if chosen.env_steps else ")"
+    for row in data.candidates:
+        arm = score_interval(row)
+        if row.verdict == "arm" and arm is not None:
+            text += f", {row.name} {format_interval(arm)}"
+    return text + "."
+
+
+def _agreement(agreement: Mapping[str, float]) -> str:
+    if not agreement:
+        return ""
+    rounds = ", ".join(f"{tau:+.2f} in round {number}" for number, tau in agreement.items())
+    return (
+        "<p>Agreement of the evaluator's ranking with the measured one, Kendall's τ: "
+        f"{escape(rounds.replace('-', '−'))} (+1: the same order, 0: unrelated, −1: "
+        "reversed; the evaluator saw the measurements).</p>"
+    )
 
 
 def _candidate_table(rows: Sequence[CandidateRow]) -> str:
@@ -124,6 +167,13 @@ def _candidate_table(rows: Sequence[CandidateRow]) -> str:
 def _said(row: CandidateRow) -> str:
     """The difference at once; longer texts behind a click."""
     parts = [f"<div>{escape(row.difference)}</div>"] if row.difference else []
+    if row.diff:
+        label = f"Difference to {row.parent}"
+        parts.append(_folded(label, f'<pre class="wide-text">{_diff_html(row.diff)}</pre>'))
+    elif row.program:
+        parts.append(_folded("Program", code_block(row.program, row.name)))
+    if curve := curve_text(row):
+        parts.append(_folded("Curve", f'<pre class="wide-text">{escape(curve)}</pre>'))
     for label, text in (("Feedback", row.feedback), ("Advice", row.advice)):
         if not text:
             continue
@@ -138,6 +188,20 @@ def _said(row: CandidateRow) -> str:
     return "".join(parts) or "–"
 
 
+def _folded(label: str, body: str) -> str:
+    return f"<details><summary>{escape(label)}</summary>{body}</details>"
+
+
+def _diff_html(diff: str) -> str:
+    """A unified diff with added and removed lines in their own colours."""
+    kinds = {"+": "good", "-": "bad", "@": "muted"}
+    lines = []
+    for line in diff.splitlines():
+        kind = kinds.get(line[:1])
+        lines.append(f'<span class="{kind}">{escape(line)}</span>' if kind else escape(line))
+    return "\n".join(lines)
+
+
 def cost_table(costs: Sequence[CostRow]) -> Table:
     """Calls, tokens and money by role, with a sum; money is unknown where one price is."""
     rows = [
@@ -145,6 +209,7 @@ def cost_table(costs: Sequence[CostRow]) -> Table:
             cost.role,
             cost.model,
             format_count(cost.calls),
+            format_count(cost.failed),
             format_count(cost.prompt_tokens),
             format_count(cost.output_tokens),
             format_dollars(cost.dollars),
@@ -161,6 +226,7 @@ def cost_table(costs: Sequence[CostRow]) -> Table:
                 "all",
                 "",
                 format_count(sum(cost.calls for cost in costs)),
+                format_count(sum(cost.failed for cost in costs)),
                 format_count(sum(cost.prompt_tokens for cost in costs)),
                 format_count(sum(cost.output_tokens for cost in costs)),
                 format_dollars(total),
@@ -175,9 +241,18 @@ def cost_table(costs: Sequence[CostRow]) -> Table:
         )
     return Table(
         title="",
-        columns=("role", "model", "calls", "tokens sent", "tokens received", "money", "time"),
+        columns=(
+            "role",
+            "model",
+            "calls",
+            "failed",
+            "tokens sent",
+            "tokens received",
+            "money",
+            "time",
+        ),
         rows=tuple(rows),
-        numeric=(False, False, True, True, True, True, True),
+        numeric=(False, False, True, True, True, True, True, True),
         notes=tuple(notes),
         strong=(len(costs),) if len(costs) > 1 else (),
     )

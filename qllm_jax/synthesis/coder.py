@@ -102,13 +102,13 @@ def propose(session: Session, round_number: int, index: int, parent: Parent | No
         if outcome["refusal"] is None:
             with _ONE_AT_A_TIME:
                 accepted = _accepted(session, candidate, completion.text, outcome)
-            session.tell("valid", round_number, name, _valid_text(accepted), **_spent(accepted))
+            said = _valid_text(accepted)
+            session.tell("valid", round_number, name, said, rule="", **_spent(accepted))
             return accepted
         refusal = Refusal(**outcome["refusal"])
         candidate = dataclasses.replace(candidate, refusals=(*candidate.refusals, refusal))
-        session.tell(
-            "refused", round_number, name, f"{refusal.stage}: {refusal.rule}", **_spent(candidate)
-        )
+        said = f"{refusal.stage}: {refusal.rule}"
+        session.tell("refused", round_number, name, said, rule=refusal.rule, **_spent(candidate))
         messages = _with_repair(messages, completion, refusal, candidate, repair + 1)
     return dataclasses.replace(candidate, verdict="refused")
 

@@ -108,8 +108,8 @@ def _open_session(
         ledger.pass_time(event["seconds"])
         if isinstance(event["value"], dict) and "completion" in event["value"]:
             asked = event["value"]
-            usage = completion_from_json(asked["completion"]).usage
-            ledger.restore(asked["purpose"], asked["model"], usage, client.name)
+            done = completion_from_json(asked["completion"])
+            ledger.restore(asked["purpose"], asked["model"], done.usage, client.name, done.seconds)
     if client.name != "recorded":
         client = RecordingClient(client, journal.directory / "transcripts")
     states = rollout_states(spec, jax.random.key(0), _NUM_STATES)

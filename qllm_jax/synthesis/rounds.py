@@ -116,7 +116,7 @@ def _without_repeats(session: Session, archive: Archive, candidate: Candidate) -
     if earlier is None:
         return candidate
     error = f"says the same as {earlier}"
-    session.tell("duplicate", candidate.round, candidate.name, error)
+    session.tell("duplicate", candidate.round, candidate.name, error, rule=error)
     return dataclasses.replace(candidate, verdict="duplicate", error=error)
 
 

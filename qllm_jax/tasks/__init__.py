@@ -3,10 +3,11 @@
 from qllm_jax.tasks.check import TaskReport, check_task, format_task_report
 from qllm_jax.tasks.registry import get_task, task_names, task_prompt
 from qllm_jax.tasks.rollout import rollout_states
-from qllm_jax.tasks.spec import StateField, TaskSpec
+from qllm_jax.tasks.spec import Outcome, StateField, TaskSpec
 from qllm_jax.tasks.table import tasks_table
 
 __all__ = [
+    "Outcome",
     "StateField",
     "TaskReport",
     "TaskSpec",

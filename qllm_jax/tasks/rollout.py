@@ -104,8 +104,8 @@ def finished_episodes(spec: TaskSpec, played: Rollout) -> Finished:
     """
     rewards = np.asarray(played.steps.reward, np.float64)
     outcomes = np.zeros_like(rewards)
-    if spec.outcome_fn is not None:
-        by_step = jax.jit(jax.vmap(jax.vmap(spec.outcome_fn)))
+    if spec.outcome is not None:
+        by_step = jax.jit(jax.vmap(jax.vmap(spec.outcome.step_fn)))
         outcomes = np.asarray(by_step(played.env_states, played.steps.reward), np.float64)
     over = np.asarray(played.steps.terminated | played.steps.truncated)
     rows = []

@@ -38,6 +38,27 @@ class StateField:
 
 
 @dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A second measure of an episode that people compare by, such as the win rate.
+
+    Attributes:
+        name: As tables and axes call it.
+        step_fn: `(env_state after a step, that step's team reward []) -> []`; an episode's outcome
+            is the sum over its steps. Pure, may be vmapped.
+        landmarks: Known values by name, such as `{"random": 0.0}`.
+    """
+
+    name: str
+    step_fn: Callable[[EnvState, jax.Array], jax.Array]
+    landmarks: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def metric(self) -> str:
+        """Its name in `metrics.npz`, such as "win_rate"."""
+        return self.name.replace(" ", "_")
+
+
+@dataclasses.dataclass(frozen=True)
 class TaskSpec:
     """A task: its environment, its state layout, and what is known about it.
 
@@ -53,11 +74,7 @@ class TaskSpec:
         edge_states: Rare states worth testing, name to `[K, D]` float32.
         score: The episode's sum of team rewards, as axes and tables call it.
         landmarks: Known scores by name, such as `{"random": -75.0}`, measured, higher is better.
-        outcome: A second measure that people compare by, such as "win rate"; "" where the return
-            says it all.
-        outcome_fn: `(env_state after a step, that step's reward []) -> []`; an episode's outcome
-            is the sum over its steps. Pure, may be vmapped; None where there is no outcome.
-        outcome_landmarks: Known outcomes by name.
+        outcome: A second measure, such as the win rate; None where the score says it all.
         env_kwargs: What the environment was built with.
         text: What the coder is told before the facts; None reads `prompts/tasks/<name>.md`.
         render: `env_state -> [H, W, 3]` uint8 image on the host; None where there is none.
@@ -73,9 +90,7 @@ class TaskSpec:
     edge_states: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     score: str = "return"
     landmarks: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    outcome: str = ""
-    outcome_fn: Callable[[EnvState, jax.Array], jax.Array] | None = None
-    outcome_landmarks: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    outcome: Outcome | None = None
     env_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     text: str | None = None
     render: Callable[[EnvState], np.ndarray] | None = None

@@ -21,6 +21,6 @@ def _row(name: str) -> tuple[str, ...]:
         "×".join(str(size) for size in env.obs_shape),
         str(env.state_dim),
         str(env.episode_length),
-        ", ".join(filter(None, (spec.score, spec.outcome))),
+        spec.score if spec.outcome is None else f"{spec.score}, {spec.outcome.name}",
         known,
     )

@@ -1,24 +1,25 @@
 """A chunk: some iterations and an evaluation, for all runs, as one compiled call."""
 
 import dataclasses
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import PartitionSpec
 
 from qllm_jax.config import Config
 from qllm_jax.envs.team import TeamEnv
 from qllm_jax.learning import make_optimizer
 from qllm_jax.networks import Mixer, make_agent
 from qllm_jax.schedule import make_schedule
+from qllm_jax.tasks.spec import Outcome
 from qllm_jax.training.evaluation import EvaluationMetrics, evaluate
 from qllm_jax.training.learners import get_learner
-from qllm_jax.training.runs import Hyper, Runs
+from qllm_jax.training.placement import Placement
+from qllm_jax.training.runs import Hyper
 from qllm_jax.training.state import Program, RunState, init_networks, init_state
 from qllm_jax.training.step import UpdateMetrics, epsilon_at, no_metrics
 
@@ -39,8 +40,16 @@ class ChunkMetrics:
     evaluation: EvaluationMetrics
 
 
-def make_program(env: TeamEnv, mixer: Mixer, config: Config) -> Program:
+def make_program(
+    env: TeamEnv, mixer: Mixer, config: Config, outcome: Outcome | None = None
+) -> Program:
     """Put the static parts together.
+
+    Args:
+        env: The task's environment.
+        mixer: How agents' values are combined.
+        config: Budget, learner, agents.
+        outcome: What evaluation reports beside the return.
 
     Raises:
         UserError: The learner is unknown, the budget does not divide, or a window cannot hold an
@@ -57,6 +66,7 @@ def make_program(env: TeamEnv, mixer: Mixer, config: Config) -> Program:
         learner=config.learner,
         schedule=make_schedule(config.learner, config.runner, env.episode_length),
         num_eval_episodes=config.runner.num_eval_episodes,
+        outcome=outcome,
     )
 
 
@@ -112,56 +122,77 @@ def run_chunk(
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Placement:
-    """R runs on D devices, padded with copies of the last run to a multiple of D.
-
-    Attributes:
-        runs: The runs, padding included.
-        sharding: Of every array with a leading run axis.
-        num_runs: R, without padding; results beyond it are dropped.
-    """
-
-    runs: Runs
-    sharding: NamedSharding
-    num_runs: int
-
-    def place(self, tree: Any) -> Any:
-        """Put arrays with a leading run axis on the devices."""
-        return jax.device_put(tree, self.sharding)
-
-
-def place_runs(runs: Runs, devices: Sequence[jax.Device]) -> Placement:
-    """Spread runs over `devices`, or over the first R of them where there are fewer runs."""
-    used = list(devices)[: len(runs)]
-    last = len(runs) - 1
-    indices = [min(index, last) for index in range(-(-len(runs) // len(used)) * len(used))]
-    return Placement(
-        runs=runs.select(indices),
-        sharding=NamedSharding(Mesh(np.array(used), ("run",)), PartitionSpec("run")),
-        num_runs=len(runs),
-    )
-
-
-def initial_states(program: Program, placement: Placement) -> RunState:
-    """Fresh runs on their devices, every leaf `[R, ...]`.
+def make_initialiser(program: Program, placement: Placement) -> Callable[[Placement], RunState]:
+    """How to make fresh runs on their devices, every leaf `[R, ...]`.
 
     Networks are initialised seed by seed on the host's CPU: a batched QR decomposition in a
     vmapped program can hang there, and is slow elsewhere.
+
+    Args:
+        program: What is static.
+        placement: Of as many runs, on the same devices, as will be asked for.
     """
-    with jax.default_device(_host_device()):
-        init = jax.jit(lambda seed_id: init_networks(program, run_key(seed_id, _INIT)))
-        by_seed = {int(seed): jax.device_get(init(seed)) for seed in set(placement.runs.seed_ids)}
-    params = jax.tree.map(
-        lambda *leaves: np.stack(leaves), *[by_seed[int(s)] for s in placement.runs.seed_ids]
+    init = jax.jit(lambda seed_id: init_networks(program, run_key(seed_id, _INIT)))
+    spec = placement.sharding.spec
+    fill = jax.jit(
+        jax.shard_map(
+            jax.vmap(lambda params: init_state(program, params)),
+            mesh=placement.sharding.mesh,
+            in_specs=spec,
+            out_specs=spec,
+            check_vma=False,
+        )
     )
-    fill = _per_run(lambda params: init_state(program, params), placement, num_same=0)
-    return jax.jit(fill)(placement.place(params))
+
+    def initialise(placement: Placement) -> RunState:
+        seed_ids = [int(seed) for seed in placement.runs.seed_ids]
+        with jax.default_device(_host_device()):
+            by_seed = {seed: jax.device_get(init(seed)) for seed in sorted(set(seed_ids))}
+        params = jax.tree.map(
+            lambda *leaves: np.stack(leaves), *[by_seed[seed] for seed in seed_ids]
+        )
+        return fill(placement.place(params))
+
+    return initialise
 
 
-def compile_chunk(
-    program: Program, placement: Placement, matmul_precision: str
-) -> Callable[[RunState, int, int], tuple[RunState, ChunkMetrics]]:
+def initial_states(program: Program, placement: Placement) -> RunState:
+    """Fresh runs on their devices, once."""
+    return make_initialiser(program, placement)(placement)
+
+
+def state_struct(program: Program) -> RunState:
+    """Shapes and types of one run's state."""
+    return jax.eval_shape(lambda: init_state(program, init_networks(program, run_key(0, _INIT))))
+
+
+@dataclasses.dataclass(frozen=True)
+class CompiledChunk:
+    """A compiled program with the runs that it is for.
+
+    Attributes:
+        executable: JAX's compiled `(seed_ids, hyper, state, start, count)`.
+        placement: The runs.
+        seed_ids: `[R]`, on the devices.
+        hyper: Traced settings, `[R]`, on the devices.
+    """
+
+    executable: Any
+    placement: Placement
+    seed_ids: jax.Array
+    hyper: Hyper
+
+    def __call__(self, state: RunState, start: int, count: int) -> Any:
+        """`(RunState, ChunkMetrics)`, or what the function returns; `state` is donated."""
+        return self.executable(self.seed_ids, self.hyper, state, np.int32(start), np.int32(count))
+
+    def for_runs(self, placement: Placement) -> "CompiledChunk":
+        """The same program for other runs, as many on the same devices."""
+        assert len(placement.runs) == len(self.placement.runs), "one program has one size"
+        return CompiledChunk(self.executable, placement, *_traced(placement))
+
+
+def compile_chunk(program: Program, placement: Placement, matmul_precision: str) -> CompiledChunk:
     """Compile `run_chunk` ahead of time: runs are sharded over devices and vmapped on each.
 
     Nothing crosses runs, so the program has no communication.
@@ -169,64 +200,80 @@ def compile_chunk(
     Returns:
         `(state, start, count) -> (state, ChunkMetrics)`, every leaf `[R, ...]`; `state` is donated.
     """
-    seed_ids = placement.place(placement.runs.seed_ids.astype(np.int32))
-    hyper = placement.place(placement.runs.hyper)
 
-    def chunk(seed_id, hyper, state, start, count):
+    def one(seed_id, hyper, state, start, count):
         return run_chunk(program, seed_id, hyper, state, start, count)
 
-    one = jax.eval_shape(lambda: init_state(program, init_networks(program, run_key(0, _INIT))))
+    return compile_runs(one, program, placement, matmul_precision)
+
+
+def compile_runs(
+    one: Callable[..., tuple[RunState, Any]],
+    program: Program,
+    placement: Placement,
+    matmul_precision: str,
+) -> CompiledChunk:
+    """Compile `one(seed_id, hyper, state, start, count) -> (state, outputs)` for all runs."""
     state = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(
             (len(placement.runs), *leaf.shape), leaf.dtype, sharding=placement.sharding
         ),
-        one,
+        state_struct(program),
     )
+    traced = _traced(placement)
     counter = jax.ShapeDtypeStruct((), np.int32)
-    jitted = jax.jit(_per_run(chunk, placement, num_same=2), donate_argnums=(2,))
+    jitted = jax.jit(_on_each_device(one, placement), donate_argnums=(2,))
     with jax.default_matmul_precision(_PRECISION[matmul_precision]):
-        lowered = jitted.lower(seed_ids, hyper, state, counter, counter)
-    compiled = lowered.compile(compiler_options=_compiler_options(placement))
+        lowered = jitted.lower(*traced, state, counter, counter)
+    # XLA leaves a CPU's full vectors unused unless asked.
+    options: dict[str, str | bool] = (
+        {"xla_cpu_prefer_vector_width": "512"} if placement.on_cpu else {}
+    )
+    return CompiledChunk(lowered.compile(compiler_options=options), placement, *traced)
 
-    def call(state: RunState, start: int, count: int) -> tuple[RunState, ChunkMetrics]:
-        return compiled(seed_ids, hyper, state, np.int32(start), np.int32(count))
 
-    return call
+def _traced(placement: Placement) -> tuple[Any, Any]:
+    """Seed ids and settings on the devices."""
+    return (
+        placement.place(placement.runs.seed_ids.astype(np.int32)),
+        placement.place(placement.runs.hyper),
+    )
 
 
-def _per_run(function: Callable[..., Any], placement: Placement, num_same: int) -> Callable:
-    """`function` of one run, over each device's runs, sharded over the devices.
+def _on_each_device(one: Callable[..., Any], placement: Placement) -> Callable[..., Any]:
+    """`one` run's function for all runs, sharded over the devices.
 
     An accelerator does its runs at once. A CPU device does them one after the other: its caches
-    hold one run's activations, not all of them.
-
-    Args:
-        function: Of one run.
-        placement: Which runs, where.
-        num_same: How many of the last arguments are the same for every run.
+    hold one run's activations, not all of them. Each state is replaced in place, so that memory
+    holds all states once and one run's intermediates.
     """
-    spec, mesh = placement.sharding.spec, placement.sharding.mesh
-    num_split = len(inspect.signature(function).parameters) - num_same
+    sharded = placement.sharding.spec
 
-    def one_device(*args: Any) -> Any:
-        split, same = args[:num_split], args[num_split:]
-        if mesh.devices.flat[0].platform == "cpu":
-            return jax.lax.map(lambda rows: function(*rows, *same), split)
-        return jax.vmap(lambda *rows: function(*rows, *same))(*split)
+    def one_after_the_other(seed_ids, hyper, states, start, count):
+        def body(states: RunState, row: Any) -> tuple[RunState, Any]:
+            index, seed_id, one_hyper = row
+            before = jax.tree.map(
+                lambda leaf: jax.lax.dynamic_index_in_dim(leaf, index, keepdims=False), states
+            )
+            after, outputs = one(seed_id, one_hyper, before, start, count)
+            states = jax.tree.map(
+                lambda leaf, new: jax.lax.dynamic_update_index_in_dim(leaf, new, index, 0),
+                states,
+                after,
+            )
+            return states, outputs
 
+        indices = jnp.arange(len(seed_ids), dtype=jnp.int32)
+        return jax.lax.scan(body, states, (indices, seed_ids, hyper))
+
+    at_once = jax.vmap(one, in_axes=(0, 0, 0, None, None))
     return jax.shard_map(
-        one_device,
-        mesh=mesh,
-        in_specs=(spec,) * num_split + (PartitionSpec(),) * num_same,
-        out_specs=spec,
+        one_after_the_other if placement.on_cpu else at_once,
+        mesh=placement.sharding.mesh,
+        in_specs=(sharded, sharded, sharded, PartitionSpec(), PartitionSpec()),
+        out_specs=sharded,
         check_vma=False,
     )
-
-
-def _compiler_options(placement: Placement) -> dict[str, str | bool]:
-    """Options of XLA: on the CPU, full vectors, which it leaves unused unless asked."""
-    on_cpu = placement.sharding.mesh.devices.flat[0].platform == "cpu"
-    return {"xla_cpu_prefer_vector_width": "512"} if on_cpu else {}
 
 
 def _host_device() -> jax.Device:

@@ -1,4 +1,4 @@
-"""Greedy play: one episode per environment, its team return, and who got the credit."""
+"""Greedy play: one episode per environment, its team return and outcome, and who got the credit."""
 
 import jax
 import jax.numpy as jnp
@@ -23,14 +23,16 @@ class GreedySlot:
     actions: jax.Array  # [..., N] int32
     agent_qs: jax.Array  # [..., N] what the mixer mixes: values of the actions, or local values
     reward: jax.Array  # [...]
+    outcome: jax.Array | None  # [...] the step's part of the task's outcome, if it has one
     playing: jax.Array  # [...] bool, the episode had not ended before
 
 
 @struct.dataclass
 class EvaluationMetrics:
-    """Means over episodes (return) and over visited states (credit)."""
+    """Means over episodes (return, outcome) and over visited states (credit)."""
 
     episode_return: jax.Array  # [] undiscounted team return
+    outcome: jax.Array | None  # [] such as the win rate; None where the task has none
     credit_mean: jax.Array  # [N] of ∂q_tot/∂q_i
     credit_std: jax.Array  # [N] over states
     credit_uniform: jax.Array  # [] share of states where all agents get the same credit
@@ -70,6 +72,7 @@ def play_greedy(
             actions=actions,
             agent_qs=program.algorithm.agent_values(outputs, actions),
             reward=jnp.where(playing, new_timestep.reward, 0.0),
+            outcome=_outcome(program, new_env_state, new_timestep, playing),
             playing=playing,
         )
         playing &= ~(new_timestep.terminated | new_timestep.truncated)
@@ -80,6 +83,16 @@ def play_greedy(
     start = (env_state, timestep, agent.initial_hidden(num_episodes), playing)
     (env_state, timestep, _, _), slots = jax.lax.scan(body, start, step_keys)
     return slots, env_state, timestep
+
+
+def _outcome(
+    program: Program, env_state: EnvState, timestep: TimeStep, playing: jax.Array
+) -> jax.Array | None:
+    """What a step adds to each episode's outcome, `[B]`; nothing once an episode has ended."""
+    if program.outcome is None:
+        return None
+    values = jax.vmap(program.outcome.step_fn)(env_state, timestep.reward)
+    return jnp.where(playing, values, 0.0)
 
 
 def credits(
@@ -126,6 +139,7 @@ def evaluate(
     spread = jnp.max(credit, axis=-1) - jnp.min(credit, axis=-1)
     return EvaluationMetrics(
         episode_return=jnp.mean(jnp.sum(slots.reward, axis=0)),
+        outcome=None if slots.outcome is None else jnp.mean(jnp.sum(slots.outcome, axis=0)),
         credit_mean=mean,
         credit_std=jnp.sqrt(variance),
         credit_uniform=jnp.sum(weight * (spread <= _SAME_CREDIT * largest)),

@@ -15,16 +15,10 @@ from qllm_jax.config import Config
 from qllm_jax.config_mapping import config_to_mapping
 from qllm_jax.errors import UserError
 from qllm_jax.networks import Mixer
-from qllm_jax.tasks.spec import TaskSpec
+from qllm_jax.tasks.spec import Outcome, TaskSpec
 from qllm_jax.training.checkpoint import Checkpoints
-from qllm_jax.training.chunk import (
-    ChunkMetrics,
-    Placement,
-    compile_chunk,
-    initial_states,
-    make_program,
-    place_runs,
-)
+from qllm_jax.training.chunk import ChunkMetrics, compile_chunk, initial_states, make_program
+from qllm_jax.training.placement import Placement, local_devices, place_runs
 from qllm_jax.training.replay import replay_bytes
 from qllm_jax.training.runs import Runs, mixer_scale, runs_for_seeds
 from qllm_jax.training.state import Program, RunState
@@ -64,7 +58,8 @@ class TrainingOutput:
 
     Attributes:
         metrics: `env_steps [E]` (per run); per run and evaluation `[R, E]`: `return` (mean
-            undiscounted team return of greedy episodes), `loss`, `td_error`, `q_tot`, `grad_norm`
+            undiscounted team return of greedy episodes), the mean of the task's outcome under its
+            name (such as `win_rate`) where it has one, `loss`, `td_error`, `q_tot`, `grad_norm`
             (means over the gradient steps since the evaluation before; NaN where there were none),
             `epsilon`, `alive`, `credit_uniform`, `credit_zero`; `[R, E, N]`: `credit_mean`,
             `credit_std`. Fewer than E columns where it was interrupted.
@@ -134,8 +129,8 @@ def run_training(
         runs = runs_for_seeds(config, mixer_scale(config.mixer.scale, spec.env.num_agents))
     if resume and checkpoint_dir is None:
         raise UserError("resume needs checkpoint_dir, the directory that was saved to.")
-    program = make_program(spec.env, mixer, config)
-    placement = place_runs(runs, _devices(config.runner.num_devices))
+    program = make_program(spec.env, mixer, config, spec.outcome)
+    placement = place_runs(runs, local_devices(config.runner.num_devices))
     loop = _Loop(program, placement, config, on_chunk or (lambda report: None))
     if checkpoint_dir is not None:
         loop.open_checkpoints(checkpoint_dir, _fingerprint(spec, mixer, config, runs), resume)
@@ -158,7 +153,7 @@ class _Loop:
     ):
         self._program, self._placement, self._config = program, placement, config
         self._on_chunk = on_chunk
-        _log.info("%s", _describe(placement))
+        _log.info("%s", placement.describe())
         begin = time.perf_counter()
         self._call = compile_chunk(program, placement, config.runner.matmul_precision)
         self._state: RunState = initial_states(program, placement)
@@ -221,7 +216,8 @@ class _Loop:
         per_chunk = self._program.schedule.iterations_per_chunk
         start, count = (max(done - 1, 0) * per_chunk, per_chunk if done else 0)
         self._state, metrics = self._call(self._state, start, count)
-        self._columns.append(_column(jax.device_get(metrics), self._placement.num_runs))
+        column = _column(jax.device_get(metrics), self._placement.num_runs, self._program.outcome)
+        self._columns.append(column)
         self._run_s += time.perf_counter() - begin
         self._on_chunk(self._report())
 
@@ -285,13 +281,13 @@ class _Loop:
             )
             if self._program.algorithm.uses_replay
             else 0,
-            devices=_describe(self._placement),
+            devices=self._placement.describe(),
             matmul_precision=self._config.runner.matmul_precision,
             versions=_versions(),
         )
 
 
-def _column(metrics: ChunkMetrics, num_runs: int) -> dict[str, np.ndarray]:
+def _column(metrics: ChunkMetrics, num_runs: int, outcome: Outcome | None) -> dict[str, np.ndarray]:
     """A chunk's metrics by name, `[R]` or `[R, N]`, without padding."""
     values = {
         field.name: getattr(metrics, field.name)
@@ -302,30 +298,9 @@ def _column(metrics: ChunkMetrics, num_runs: int) -> dict[str, np.ndarray]:
     values["return"] = evaluation.episode_return
     for name in ("credit_mean", "credit_std", "credit_uniform", "credit_zero"):
         values[name] = getattr(evaluation, name)
+    if outcome is not None:
+        values[outcome.metric] = evaluation.outcome
     return {name: np.array(value[:num_runs]) for name, value in values.items()}
-
-
-def _devices(num_devices: int | None) -> list[jax.Device]:
-    devices = jax.local_devices()
-    if num_devices is not None and num_devices > len(devices):
-        raise UserError(
-            f"runner.num_devices is {num_devices}, but this process has {len(devices)} "
-            f"({devices[0].platform}). Use at most {len(devices)}, or null for all."
-        )
-    return devices[:num_devices]
-
-
-def _describe(placement: Placement) -> str:
-    mesh = placement.sharding.mesh
-    count, device = mesh.size, mesh.devices.flat[0]
-    padding = len(placement.runs) - placement.num_runs
-    text = f"{placement.num_runs} runs on {count} × {device.device_kind} ({device.platform})"
-    if padding:
-        text += (
-            f"; {placement.num_runs} is not a multiple of {count}, so {padding} repeated "
-            f"run{'s' if padding > 1 else ''} fill the devices and are dropped"
-        )
-    return text
 
 
 def _fingerprint(spec: TaskSpec, mixer: Mixer, config: Config, runs: Runs) -> dict[str, Any]:

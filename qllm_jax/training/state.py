@@ -20,6 +20,7 @@ from qllm_jax.learning import (
 )
 from qllm_jax.networks import Agent, Mixer
 from qllm_jax.schedule import Schedule
+from qllm_jax.tasks.spec import Outcome
 from qllm_jax.training.replay import Replay, init_replay
 
 
@@ -61,6 +62,7 @@ class Program:
         learner: Static settings; the traced ones are read from `Hyper`.
         schedule: Whole numbers that follow from the budget.
         num_eval_episodes: Episodes per evaluation.
+        outcome: The task's second measure, reported beside the return; None where it has none.
     """
 
     env: TeamEnv
@@ -71,6 +73,7 @@ class Program:
     learner: LearnerConfig
     schedule: Schedule
     num_eval_episodes: int
+    outcome: Outcome | None = None
 
 
 @struct.dataclass

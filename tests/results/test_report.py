@@ -168,7 +168,7 @@ def test_any_part_may_be_missing(report_data, field):
     empty = {"tfcaf": None, "config": {}, "versions": {}, "landmarks": {}}.get(field, ())
     few = dataclasses.replace(report_data, runs=report_data.runs[:1], episodes=())
     text = Page(render_report(dataclasses.replace(few, **{field: empty}))).text
-    assert ("Nothing has been evaluated" if field == "runs" else "tfcaf ends at") in text
+    assert ("was chosen of" if field == "runs" else "tfcaf ends at") in text
 
 
 def test_an_empty_report_says_so():
@@ -216,9 +216,9 @@ def test_money_is_unknown_where_a_price_is():
     known = CostRow("coder", "m", 3, 100, 50, 0.01, 2.0)
     unknown = CostRow("evaluator", "n", 1, 10, 5)
     table = cost_table([known, unknown])
-    assert [row[5] for row in table.rows] == ["$0.0100", "unknown", "unknown"]
-    assert table.rows[2][2:5] == ("4", "110", "55")
-    assert cost_table([known]).rows[0][5:] == ("$0.0100", "2.0 s")
+    assert [row[6] for row in table.rows] == ["$0.0100", "unknown", "unknown"]
+    assert table.rows[2][2:6] == ("4", "0", "110", "55")
+    assert cost_table([known]).rows[0][6:] == ("$0.0100", "2.0 s")
 
 
 def test_credit_is_described_from_its_numbers():

@@ -76,7 +76,7 @@ def test_what_a_training_reports(reference, config):
     assert not output.interrupted
     assert output.num_diverged == 0
     assert output.compile_s > 0
-    assert "1 repeated run fill" in output.devices
+    assert "1 repeated run fill the 4 places" in output.devices
     # T·N·2 observations of 4 bytes, (T − 1)(N + 4 + 1) bytes of actions, rewards and ends.
     assert output.replay_bytes_per_run == 32 * (4 * 2 * 2 * 4 + 3 * (2 + 4 + 1))
     assert {"jax", "python", "flax"} <= output.versions.keys()

@@ -55,6 +55,7 @@ def hanabi(num_agents: int = 2) -> TaskSpec:
         interchangeable=((0, 1),) if pair else (),
         relabel_state=functools.partial(_swap_players, 1 + raw.hand_size * 35) if pair else None,
         edge_states=LazyMapping(lambda: _edge_states(raw)),
+        score="points",
         landmarks={**known, "best possible": 25.0},
         env_kwargs={"num_agents": num_agents},
     )

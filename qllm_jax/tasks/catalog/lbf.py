@@ -65,6 +65,7 @@ def _foraging(
         interchangeable=(tuple(range(num_agents)),),
         relabel_state=functools.partial(_relabel, num_agents, num_foods),
         edge_states=_edge_states(raw),
+        score="food share",  # the rewards of an episode add up to 1 when all is eaten
         landmarks={"random": _RANDOM[name], "best possible": 1.0} if mask_actions else {},
         env_kwargs=settings,
         render=functools.partial(_render, size),

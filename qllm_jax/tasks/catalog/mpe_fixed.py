@@ -28,12 +28,13 @@ from qllm_jax.tasks.catalog.mpe import (
 from qllm_jax.tasks.entry import Entry
 from qllm_jax.tasks.layout import Part, tile
 from qllm_jax.tasks.lazy import LazyMapping, jaxmarl
-from qllm_jax.tasks.spec import TaskSpec
+from qllm_jax.tasks.spec import Outcome, TaskSpec
 
 _INF = float("inf")
 _NUM_PREDATORS = 3
 _PREY = 3  # index of the prey among the moving entities
 _NUM_LANDMARKS = 2
+_PER_CATCH = 10.0  # what the team gets for each predator that touches the prey
 _NUM_ENTITIES = 4  # moving ones in simple_tag
 # Mean returns of 20,000 episodes: `python benchmarks/landmarks.py NAME`; of greedy chasers:
 # `python benchmarks/measure_opponents.py`.
@@ -65,8 +66,11 @@ def simple_tag() -> TaskSpec:
         relabel_state=_relabel_predators,
         edge_states=LazyMapping(lambda: observed(raw, predators, _tag_worlds())),
         landmarks=_TAG_LANDMARKS,
-        outcome="catches",
-        outcome_fn=lambda env_state, reward: reward / 10.0,
+        outcome=Outcome(
+            "catches",
+            lambda env_state, reward: reward / _PER_CATCH,
+            {label: value / _PER_CATCH for label, value in _TAG_LANDMARKS.items()},
+        ),
         render=functools.partial(
             render_world, _NUM_PREDATORS, _draw_prey_and_obstacles, radius=0.075
         ),

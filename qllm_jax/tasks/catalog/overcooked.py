@@ -20,7 +20,7 @@ from qllm_jax.tasks.entry import Entry
 from qllm_jax.tasks.layout import Part, tile
 from qllm_jax.tasks.lazy import LazyMapping, jaxmarl
 from qllm_jax.tasks.made_up import observe_each
-from qllm_jax.tasks.spec import TaskSpec
+from qllm_jax.tasks.spec import Outcome, TaskSpec
 
 EPISODE_LENGTH = 400
 LAYOUTS = ("cramped_room", "asymm_advantages", "coord_ring", "forced_coord", "counter_circuit")
@@ -64,8 +64,7 @@ def kitchen(layout: str, shaped_reward: float = 0.0) -> TaskSpec:
         ].reshape(-1),
         edge_states=LazyMapping(lambda: _edge_states(raw)),
         landmarks={"random": 0.0} if shaped_reward == 0.0 else {},
-        outcome="deliveries",
-        outcome_fn=_deliveries,
+        outcome=Outcome("deliveries", _deliveries, {"random": 0.0}),
         env_kwargs={"shaped_reward": shaped_reward},
         render=functools.partial(_render, raw.height, raw.width),
     )

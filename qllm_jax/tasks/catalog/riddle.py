@@ -13,7 +13,7 @@ from qllm_jax.envs.jaxmarl_adapter import make_team_env, one_reward
 from qllm_jax.tasks.entry import Entry
 from qllm_jax.tasks.layout import Part, tile
 from qllm_jax.tasks.lazy import jaxmarl
-from qllm_jax.tasks.spec import TaskSpec
+from qllm_jax.tasks.spec import Outcome, TaskSpec
 
 _NEVER = 1_000_000_000
 # Mean return of 20,000 episodes: `python benchmarks/landmarks.py switch_riddle`.
@@ -41,6 +41,7 @@ def switch_riddle(num_agents: int = 3) -> TaskSpec:
         ].reshape(-1),
         edge_states=_edge_states(num_agents),
         landmarks={**known, "always right": 1.0},
+        outcome=Outcome("success rate", lambda env_state, reward: (reward > 0).astype(jnp.float32)),
         env_kwargs={"num_agents": num_agents},
     )
 

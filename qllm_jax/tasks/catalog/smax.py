@@ -18,7 +18,7 @@ from qllm_jax.tasks import rendering
 from qllm_jax.tasks.entry import Entry
 from qllm_jax.tasks.layout import Part, tile
 from qllm_jax.tasks.lazy import jaxmarl
-from qllm_jax.tasks.spec import TaskSpec
+from qllm_jax.tasks.spec import Outcome, TaskSpec
 
 EPISODE_LENGTH = 100
 _NEVER = 1_000_000_000
@@ -93,9 +93,11 @@ def battle(scenario: str) -> TaskSpec:
         relabel_state=functools.partial(_relabel, allies, allies + enemies),
         edge_states=_edge_states(raw, types),
         landmarks={} if random is None else {"random": random[0], "win unhurt": 2.0},
-        outcome="win rate",
-        outcome_fn=functools.partial(_won, allies),
-        outcome_landmarks={} if random is None else {"random": random[1]},
+        outcome=Outcome(
+            "win rate",
+            functools.partial(_won, allies),
+            {} if random is None else {"random": random[1]},
+        ),
         render=functools.partial(_render, allies, np.asarray(raw.unit_type_radiuses)),
     )
 
