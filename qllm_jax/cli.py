@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     job("generate", _generate, "Write, verify and evaluate a TFCAF for a task.")
     job("train", _train, "Train one mixer over many seeds.")
     job("compare", _compare, "Train several mixers at equal configuration and report.")
+    job("bench", _bench, "Time a training for growing numbers of seeds, and its parts.")
 
     resume = commands.add_parser(
         "resume", help="Continue a training or job that was stopped or killed."
@@ -133,6 +134,13 @@ def _resume(args: argparse.Namespace) -> int:
     from qllm_jax import pipeline
 
     return pipeline.resume(args.run).exit_code
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from qllm_jax import pipeline
+    from qllm_jax.compose import compose_config
+
+    return pipeline.bench(compose_config(args.overrides)).exit_code
 
 
 def _report(args: argparse.Namespace) -> int:

@@ -448,6 +448,30 @@ class CompareConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class BenchConfig:
+    """What `qllm-jax bench` times. A timed call is one chunk of the config that is trained:
+    `runner.num_env_steps / runner.num_evaluations` steps per seed and an evaluation.
+
+    Attributes:
+        seeds: Numbers of seeds side by side, each a program of its own.
+        repeats: Timed calls per program; the table shows their median, and the range of all.
+        parts: Also time environment, acting, replay, learning and evaluation alone, at the
+            largest of `seeds` that fits.
+    """
+
+    seeds: tuple[int, ...] = (1, 4, 16)
+    repeats: int = 5
+    parts: bool = True
+
+    def __post_init__(self) -> None:
+        _positive("bench", self, "repeats")
+        require(
+            len(self.seeds) > 0 and all(count > 0 for count in self.seeds),
+            f"bench.seeds is {list(self.seeds)}; name one or more positive numbers.",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     """Everything one job needs."""
 
@@ -459,3 +483,4 @@ class Config:
     llm: LlmConfig = dataclasses.field(default_factory=LlmConfig)
     synthesis: SynthesisConfig = dataclasses.field(default_factory=SynthesisConfig)
     compare: CompareConfig = dataclasses.field(default_factory=CompareConfig)
+    bench: BenchConfig = dataclasses.field(default_factory=BenchConfig)

@@ -4,17 +4,21 @@
     train      artifact ──► one mixer over S seeds ──► run directory
     compare    several mixers at equal configuration ──► run directories ──► report
     run        generate, then compare
+    bench      one configuration, timed for growing numbers of seeds
 
 A job stops cleanly at the first Ctrl-C, between two compiled chunks, and reports what there is.
 """
 
 import dataclasses
 import datetime
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
+from qllm_jax.bench import Throughput, bench_figure, bench_record, bench_tables
+from qllm_jax.bench import measure as measure_bench
 from qllm_jax.config import Config, MixerConfig
 from qllm_jax.config_mapping import config_from_mapping, config_to_mapping
 from qllm_jax.errors import UserError, unknown_name
@@ -24,6 +28,7 @@ from qllm_jax.networks import mixer_names
 from qllm_jax.paths import data_dir
 from qllm_jax.reporting import (
     candidate_table,
+    command_line,
     report_data,
     tfcaf_summary,
 )
@@ -35,11 +40,14 @@ from qllm_jax.results import (
     comparison_rows,
     comparison_table,
     find_runs,
+    format_rate,
     load_report_data,
     reference_threshold,
     run_parent,
+    save_figure_png,
     save_report_data,
     write_report,
+    write_text,
 )
 from qllm_jax.schedule import make_schedule
 from qllm_jax.synthesis import SynthesisEvent, SynthesisResult
@@ -47,7 +55,8 @@ from qllm_jax.synthesis import generate as synthesise
 from qllm_jax.tasks import get_task
 from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.tfcaf import Artifact, load_artifact, save_artifact
-from qllm_jax.training_run import is_complete, resume_one, train_one
+from qllm_jax.training import Runs, runs_for_seeds
+from qllm_jax.training_run import is_complete, mixer_of, resume_one, train_one
 from qllm_jax.verify import check_program
 
 
@@ -128,6 +137,38 @@ def generate(config: Config) -> JobOutcome:
     """`qllm-jax generate`: write, verify and evaluate a TFCAF; leaves an artifact."""
     get_task(config.task.source, **config.task.env_kwargs)
     return _generate_in(config, _job_directory(config, "generate"))
+
+
+def bench(config: Config) -> JobOutcome:
+    """`qllm-jax bench`: time the training that `config` describes; leaves a record and a figure."""
+    spec = _checked_task(config)
+    artifact = load_tfcaf(config.mixer, spec) if config.mixer.name.startswith("tfcaf") else None
+    mixer, scale = mixer_of(config, spec, artifact)
+
+    def runs_of(count: int) -> Runs:
+        runner = dataclasses.replace(config.runner, num_seeds=count)
+        return runs_for_seeds(dataclasses.replace(config, runner=runner), scale)
+
+    directory = _job_directory(config, "bench")
+    with Console() as console:
+        console.phase(f"bench {mixer.name}", len(config.bench.seeds), unit="programs")
+        done = 0
+
+        def on_row(row: Throughput) -> None:
+            nonlocal done
+            done += 1
+            rate = format_rate(row.env_steps_per_s)
+            console.update(done, note=f"{rate} env-steps/s with {row.num_seeds:,}")
+
+        result = measure_bench(config, spec, mixer, runs_of, on_row)
+        console.finish()
+        record = json.dumps(bench_record(result, command_line()), indent=1)
+        write_text(directory / "bench.json", record + "\n")
+        save_figure_png(directory / "bench.png", bench_figure(result))
+        for table in bench_tables(result):
+            console.print_table(table)
+        console.print(f"record and figure: {directory}")
+    return JobOutcome(directory)
 
 
 def run(config: Config) -> JobOutcome:

@@ -13,7 +13,7 @@ from qllm_jax.config import Config
 from qllm_jax.config_mapping import config_to_mapping
 from qllm_jax.errors import UserError
 from qllm_jax.interrupt import StopRequest
-from qllm_jax.networks import make_mixer
+from qllm_jax.networks import Mixer, make_mixer
 from qllm_jax.reporting import command_line, episode_figure
 from qllm_jax.results import CHECKPOINT_DIR, Console, EpisodeFigure, RunResult, RunStore
 from qllm_jax.tasks.spec import TaskSpec
@@ -101,13 +101,9 @@ def _train(
     *,
     resume: bool,
 ) -> EpisodeFigure:
-    runner, env = config.runner, spec.env
-    functions = [artifact.function] if artifact is not None else []
-    mixer = make_mixer(
-        config.mixer, env.num_agents, env.state_dim, tfcafs=functions, num_actions=env.num_actions
-    )
-    stored = artifact.scale if artifact is not None else "none"
-    runs = runs_for_seeds(config, mixer_scale(config.mixer.scale, env.num_agents, stored))
+    runner = config.runner
+    mixer, scale = mixer_of(config, spec, artifact)
+    runs = runs_for_seeds(config, scale)
     console.phase(f"train {config.mixer.name}", runner.num_env_steps, num_seeds=runner.num_seeds)
     started = False
 
@@ -138,6 +134,17 @@ def _train(
     _finish(store, output, runner.num_env_steps)
     console.finish("interrupted" if output.interrupted else "done")
     return figure
+
+
+def mixer_of(config: Config, spec: TaskSpec, artifact: Artifact | None) -> tuple[Mixer, float]:
+    """The mixer that a config names, with the artifact's function, and the factor on its value."""
+    env = spec.env
+    functions = [artifact.function] if artifact is not None else []
+    mixer = make_mixer(
+        config.mixer, env.num_agents, env.state_dim, tfcafs=functions, num_actions=env.num_actions
+    )
+    stored = artifact.scale if artifact is not None else "none"
+    return mixer, mixer_scale(config.mixer.scale, env.num_agents, stored)
 
 
 def _finish(store: RunStore, output: TrainingOutput, num_env_steps: int) -> None:

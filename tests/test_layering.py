@@ -19,17 +19,18 @@ ALLOWED = {
     "verify": {"tfcaf", "tasks"},
     "training": {"envs", "networks", "learning", "tasks"},
     "synthesis": {"llm", "verify", "tfcaf", "tasks", "training", "networks"},
+    "bench": {"training", "networks", "tasks", "results"},
     "reporting": {"synthesis", "training", "results", "tasks", "tfcaf"},
     "training_run": {
         "training", "results", "tasks", "tfcaf", "networks", "interrupt", "reporting",
     },
     "pipeline": {
         "synthesis", "training", "results", "tasks", "tfcaf", "networks", "llm",
-        "interrupt", "reporting", "training_run", "verify",
+        "interrupt", "reporting", "training_run", "verify", "bench",
     },
     "__init__": {"pipeline"},
 }  # fmt: skip
-BASE = {"types", "config", "config_mapping", "errors", "paths", "schedule"}
+BASE = {"types", "config", "config_mapping", "errors", "paths", "schedule", "jaxprs"}
 
 
 def _imports(path: Path) -> set[str]:

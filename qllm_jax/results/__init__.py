@@ -16,6 +16,7 @@ from qllm_jax.results.compare import (
 from qllm_jax.results.console import Console
 from qllm_jax.results.credit_figure import credit_figure
 from qllm_jax.results.figures import curves_figure, overview_figure
+from qllm_jax.results.files import write_text
 from qllm_jax.results.findings import headline
 from qllm_jax.results.report import write_report
 from qllm_jax.results.report_data import (
@@ -41,7 +42,7 @@ from qllm_jax.results.statistics import (
 from qllm_jax.results.store import CHECKPOINT_DIR, RunResult, RunStore, find_runs, run_parent
 from qllm_jax.results.style import save_figure_png
 from qllm_jax.results.synthesis_table import synthesis_table
-from qllm_jax.results.table import Table
+from qllm_jax.results.table import Table, format_rate, format_seconds
 
 __all__ = [
     "CHECKPOINT_DIR",
@@ -49,6 +50,7 @@ __all__ = [
     "save_report_data",
     "save_figure_png",
     "write_report",
+    "write_text",
     "overview_figure",
     "curves_figure",
     "credit_figure",
@@ -72,6 +74,8 @@ __all__ = [
     "difference_interval",
     "final_scores",
     "find_runs",
+    "format_rate",
+    "format_seconds",
     "headline",
     "iqm",
     "paired_interval",

@@ -21,6 +21,7 @@ A tournament has K · S, candidate-major, for a mixer made with K functions:
 
 from qllm_jax.learning import NetworkParams
 from qllm_jax.training.checkpoint import load_params, save_params
+from qllm_jax.training.chunk import matmul_precision_scope
 from qllm_jax.training.episode import EpisodeTrace, record_episode
 from qllm_jax.training.runner import ChunkReport, TrainingOutput, run_training
 from qllm_jax.training.runs import (
@@ -41,6 +42,7 @@ __all__ = [
     "TrainingOutput",
     "load_params",
     "make_hyper",
+    "matmul_precision_scope",
     "mixer_scale",
     "record_episode",
     "run_training",

@@ -192,6 +192,11 @@ class CompiledChunk:
         return CompiledChunk(self.executable, placement, *_traced(placement))
 
 
+def matmul_precision_scope(name: str) -> Any:
+    """Trace matrix products at `highest`, `tf32` or `bf16` precision inside a `with`."""
+    return jax.default_matmul_precision(_PRECISION[name])
+
+
 def compile_chunk(program: Program, placement: Placement, matmul_precision: str) -> CompiledChunk:
     """Compile `run_chunk` ahead of time: runs are sharded over devices and vmapped on each.
 
@@ -223,7 +228,7 @@ def compile_runs(
     traced = _traced(placement)
     counter = jax.ShapeDtypeStruct((), np.int32)
     jitted = jax.jit(_on_each_device(one, placement), donate_argnums=(2,))
-    with jax.default_matmul_precision(_PRECISION[matmul_precision]):
+    with matmul_precision_scope(matmul_precision):
         lowered = jitted.lower(*traced, state, counter, counter)
     # XLA leaves a CPU's full vectors unused unless asked.
     options: dict[str, str | bool] = (

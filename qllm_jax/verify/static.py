@@ -7,9 +7,9 @@ that is not on the list is refused: a new one fails closed.
 
 import dataclasses
 import math
-from collections.abc import Iterator
 from typing import Any
 
+from qllm_jax.jaxprs import equations, nested, product_flops
 from qllm_jax.verify.report import Check
 
 MOST_EQUATIONS = 2_000  # of the value's program; 9,000 take 5.5 s to compile
@@ -101,25 +101,6 @@ class Cost:
     trips: int
 
 
-def nested(eqn: Any) -> list[Any]:
-    """The open jaxprs inside an equation, whatever they are called."""
-    found = []
-    for value in eqn.params.values():
-        for item in value if isinstance(value, (tuple, list)) else (value,):
-            inner = getattr(item, "jaxpr", item)
-            if hasattr(inner, "eqns"):
-                found.append(inner)
-    return found
-
-
-def equations(jaxpr: Any) -> Iterator[Any]:
-    """Every equation of an open jaxpr and of all inside it."""
-    for eqn in jaxpr.eqns:
-        yield eqn
-        for inner in nested(eqn):
-            yield from equations(inner)
-
-
 def cost(jaxpr: Any) -> Cost:
     """Add up an open jaxpr."""
     count, largest, flops, trips = 0, 0, 0.0, 0
@@ -150,8 +131,7 @@ def _flops(eqn: Any) -> float:
     if name in _MOVES:
         return 0.0
     if name == "dot_general":
-        contracted = eqn.params["dimension_numbers"][0][0]
-        return 2.0 * made * math.prod(eqn.invars[0].aval.shape[axis] for axis in contracted)
+        return product_flops(eqn)
     if name in ("sort", "top_k"):
         return read * max(1.0, math.log2(max(read, 2)))
     return (10.0 if name in _COSTLY else 1.0) * max(made, read if name in _ARRAY else made)
