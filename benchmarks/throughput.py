@@ -7,9 +7,10 @@ Every measurement is a process of its own: a whole training of `--iterations` it
 first window, compiled ahead of time, run `--repeats` times. On the CPU `--devices` is the number of
 forced XLA devices. JaxMARL's script is imported from the checkout by `jaxmarl_driver.py` and runs
 under an interpreter that has what it imports. Both do 8 environments × 26 slots and one gradient
-step of 32 windows per iteration, and start to learn in the same iteration; evaluation is off there
-and one episode here. The unit that is the same for both is the window: the ratio compares windows
-per second. Own processor seconds per window are shown too, as they depend less on what else runs.
+step of 32 windows per iteration, and start to learn in the same iteration. Speed is compared with
+evaluation off there and one episode of it here; compile time with evaluation in both, as published.
+The unit that is the same for both is the window: the ratio compares windows per second. Own
+processor seconds per window are shown too, as they depend less on what else runs.
 """
 
 import argparse
@@ -25,7 +26,8 @@ from typing import Any
 
 TASK = "mpe/simple_spread"
 NUM_ENVS, EPISODE = 8, 25
-_ATTEMPTS = 4  # per process
+_ATTEMPTS = 3  # per process
+_POOL = 4  # threads in the pool of JaxMARL's process
 
 
 def main() -> None:
@@ -43,7 +45,8 @@ def main() -> None:
                 row = measure_ours(mixer, seeds, devices, args)
                 if theirs:
                     row["ratio"] = row["windows_per_s"] / theirs["windows_per_s"]
-                    row["compile_ratio"] = row["compile_s"] / theirs["compile_s"]
+                    # Both with the evaluation that they do in training.
+                    row["compile_ratio"] = row["compile_s"] / theirs["compile_with_evaluation_s"]
                 rows.append(row)
                 print(line(row), flush=True)
     from qllm_jax.bench import processor_name  # late: nothing of ours while others are timed
@@ -145,8 +148,14 @@ def measure_jaxmarl(mixer: str, seeds: int, args: argparse.Namespace) -> dict[st
     driver = str(Path(__file__).with_name("jaxmarl_driver.py"))
     command = [args.python, driver, str(args.jaxmarl), f"{mixer}_rnn", "--seeds", str(seeds)]
     command += ["--iterations", str(args.iterations), "--repeats", str(args.repeats)]
-    measured = run_json(command, {}, args.timeout)
+    # Its batched QR waits on the thread pool that it occupies; more places in it end the wait. The
+    # script still runs on one device.
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={_POOL}"
+    environment = {"XLA_FLAGS": flags.strip()}
+    measured = run_json(command, environment, args.timeout)
     measured["compile_s"] += measured.pop("trace_s")
+    whole = run_json([*command, "--evaluation", "--compile-only"], environment, args.timeout)
+    measured["compile_with_evaluation_s"] = whole["compile_s"] + whole["trace_s"]
     row = rates("jaxmarl", mixer, seeds, 1, measured["steps_per_window"], measured, args)
     print(line(row), flush=True)
     return row
