@@ -41,6 +41,7 @@ from qllm_jax.results import (
     comparison_table,
     find_runs,
     format_rate,
+    load_config,
     load_report_data,
     reference_threshold,
     run_parent,
@@ -56,7 +57,7 @@ from qllm_jax.tasks import get_task
 from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.tfcaf import Artifact, load_artifact, save_artifact
 from qllm_jax.training import Runs, runs_for_seeds
-from qllm_jax.training_run import is_complete, mixer_of, resume_one, train_one
+from qllm_jax.training_run import mixer_of, resume_one, train_one, train_or_resume
 from qllm_jax.verify import check_program
 
 
@@ -114,11 +115,12 @@ def resume(path: Path) -> JobOutcome:
     if (path / _JOB_FILE).exists():
         job = yaml.safe_load((path / _JOB_FILE).read_text())
         return _JOBS[job["kind"]](config_from_mapping(job["config"]), path)
-    stopped = RunResult.load(path)
-    config = config_from_mapping(stopped.config)
+    config = config_from_mapping(load_config(path))
     spec = _checked_task(config)
-    has_artifact = (path / "tfcaf.json").exists()
-    artifact = load_artifact(path, check=_refuse_unsafe_program) if has_artifact else None
+    artifact = None
+    if config.mixer.name.startswith("tfcaf"):
+        has_artifact = (path / "tfcaf.json").exists()  # else killed before it was copied there
+        artifact = _load_safe(path) if has_artifact else load_tfcaf(config.mixer, spec)
     with Console() as console, StopRequest() as should_stop:
         result, figure = resume_one(config, spec, artifact, path, console, should_stop)
         outcome = _report_one(spec, artifact, result, figure)
@@ -312,7 +314,7 @@ def load_tfcaf(mixer: MixerConfig, spec: TaskSpec) -> Artifact:
             if mixer.artifact is None
             else f"mixer.artifact is {mixer.artifact!r}, which does not exist."
         )
-    artifact = load_artifact(path, check=_refuse_unsafe_program)
+    artifact = _load_safe(path)
     env = spec.env
     if (artifact.num_agents, artifact.state_dim) != (env.num_agents, env.state_dim):
         raise UserError(
@@ -321,6 +323,10 @@ def load_tfcaf(mixer: MixerConfig, spec: TaskSpec) -> Artifact:
             f"{env.state_dim}. Generate one for these sizes."
         )
     return artifact
+
+
+def _load_safe(path: Path) -> Artifact:
+    return load_artifact(path, check=_refuse_unsafe_program)
 
 
 def _refuse_unsafe_program(artifact: Artifact) -> None:
@@ -368,15 +374,7 @@ def _compare(
         mixer = dataclasses.replace(config.mixer, name=name)
         one = dataclasses.replace(config, mixer=mixer)
         held = artifact if name.startswith("tfcaf") else None
-        if is_complete(directory / name):
-            runs.append(RunResult.load(directory / name))
-            figures += load_report_data(directory).episodes if held is not None else ()
-            continue
-        if (directory / name).exists():
-            stopped = directory / name
-            result, figure = resume_one(one, spec, held, stopped, console, should_stop)
-        else:
-            result, figure = train_one(one, spec, held, directory, name, console, should_stop)
+        result, figure = train_or_resume(one, spec, held, directory, name, console, should_stop)
         runs.append(result)
         if held is not None:
             figures.append(figure)

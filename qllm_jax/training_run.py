@@ -15,13 +15,24 @@ from qllm_jax.errors import UserError
 from qllm_jax.interrupt import StopRequest
 from qllm_jax.networks import Mixer, make_mixer
 from qllm_jax.reporting import command_line, episode_figure
-from qllm_jax.results import CHECKPOINT_DIR, Console, EpisodeFigure, RunResult, RunStore
+from qllm_jax.results import (
+    CHECKPOINT_DIR,
+    Console,
+    EpisodeFigure,
+    RunResult,
+    RunStore,
+    is_run,
+)
 from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.tfcaf import Artifact, save_artifact
 from qllm_jax.training import (
     ChunkReport,
+    NetworkParams,
     TrainingOutput,
+    load_params,
+    make_hyper,
     mixer_scale,
+    params_struct,
     record_episode,
     run_training,
     runs_for_seeds,
@@ -31,7 +42,8 @@ from qllm_jax.training import (
 _EPISODE_KEY = 7  # folded apart from every seed's keys, so that all mixers show one episode
 
 
-_PARAMS = "params"  # below checkpoints/, once training is complete
+# Below checkpoints/, once training is complete: at the end, and at the best mean return saved.
+_PARAMS, _BEST_PARAMS = "params", "best_params"
 
 
 def is_complete(path: Path) -> bool:
@@ -68,6 +80,25 @@ def train_one(
     return store.result(), figure
 
 
+def train_or_resume(
+    config: Config,
+    spec: TaskSpec,
+    artifact: Artifact | None,
+    parent: Path,
+    name: str,
+    console: Console,
+    should_stop: StopRequest,
+) -> tuple[RunResult, EpisodeFigure]:
+    """As `train_one`, going on with what an earlier process left in `parent / name`."""
+    path = parent / name
+    if is_complete(path):
+        return RunResult.load(path), _finished_figure(config, spec, artifact, path)
+    if is_run(path):
+        return resume_one(config, spec, artifact, path, console, should_stop)
+    shutil.rmtree(path, ignore_errors=True)  # its process was killed while making it
+    return train_one(config, spec, artifact, parent, name, console, should_stop)
+
+
 def resume_one(
     config: Config,
     spec: TaskSpec,
@@ -86,7 +117,12 @@ def resume_one(
     with RunStore.reopen(path) as store:
         if is_complete(path):
             store.finish("complete")
-            raise UserError(f"{path} is complete; there is nothing to resume.")
+            raise UserError(
+                f"{path} is complete; there is nothing to resume. `qllm-jax report {path}` writes "
+                "its report again."
+            )
+        if artifact is not None and not (path / "tfcaf.json").exists():
+            save_artifact(artifact, path)
         figure = _train(config, spec, artifact, store, console, should_stop, resume=True)
     return store.result(), figure
 
@@ -124,16 +160,35 @@ def _train(
         runs=runs,
         on_chunk=on_chunk,
         should_stop=should_stop,
-        checkpoint_dir=store.checkpoints / "state" if runner.checkpoint else None,
-        resume=resume and runner.checkpoint,
+        checkpoint_dir=store.checkpoints / "state" if config.checkpoint.enabled else None,
+        resume=resume and config.checkpoint.enabled,
     )
-    hyper = jax.tree.map(lambda leaf: leaf[0], runs.hyper.mixer)
-    key = jax.random.key(_EPISODE_KEY)
-    trace = record_episode(spec, mixer, config, output.run_params(0), key, hyper)
-    figure = episode_figure(spec, trace, f"{config.mixer.name}, seed {runner.first_seed}, greedy")
+    figure = _figure(config, spec, mixer, scale, output.run_params(0))
     _finish(store, output, runner.num_env_steps)
     console.finish("interrupted" if output.interrupted else "done")
     return figure
+
+
+def _figure(
+    config: Config, spec: TaskSpec, mixer: Mixer, scale: float, params: NetworkParams
+) -> EpisodeFigure:
+    """One greedy episode of the first seed."""
+    hyper = make_hyper(config.learner, 1, scale).mixer
+    first = jax.tree.map(lambda leaf: leaf[0], hyper)
+    trace = record_episode(spec, mixer, config, params, jax.random.key(_EPISODE_KEY), first)
+    seed = config.runner.first_seed
+    return episode_figure(spec, trace, f"{config.mixer.name}, seed {seed}, greedy")
+
+
+def _finished_figure(
+    config: Config, spec: TaskSpec, artifact: Artifact | None, path: Path
+) -> EpisodeFigure:
+    """The episode of a complete training, from its saved parameters."""
+    mixer, scale = mixer_of(config, spec, artifact)
+    like = params_struct(spec, mixer, config)
+    saved = load_params(path / CHECKPOINT_DIR / _PARAMS, dataclasses.asdict(like))
+    params = NetworkParams(**jax.tree.map(lambda leaf: leaf[0], saved))
+    return _figure(config, spec, mixer, scale, params)
 
 
 def mixer_of(config: Config, spec: TaskSpec, artifact: Artifact | None) -> tuple[Mixer, float]:
@@ -150,11 +205,8 @@ def mixer_of(config: Config, spec: TaskSpec, artifact: Artifact | None) -> tuple
 def _finish(store: RunStore, output: TrainingOutput, num_env_steps: int) -> None:
     """Note how it went; a complete training keeps its parameters instead of its replay."""
     params = output.run_params(0)
-    if not output.interrupted:
-        save_params(store.checkpoints / _PARAMS, dataclasses.asdict(output.params))
-        shutil.rmtree(store.checkpoints / "state", ignore_errors=True)
-    store.finish(
-        "interrupted" if output.interrupted else "complete",
+    # First: a training that has its parameters has all the rest.
+    store.update_info(
         versions=output.versions,
         device=output.devices,
         precision=output.matmul_precision,
@@ -162,8 +214,14 @@ def _finish(store: RunStore, output: TrainingOutput, num_env_steps: int) -> None
         run_s=output.run_s,
         env_steps_per_s=output.env_steps_per_second,
         num_env_steps=num_env_steps,
+        best_env_steps=output.best_env_steps,
         num_diverged=output.num_diverged,
         num_mixer_params=sum(leaf.size for leaf in jax.tree.leaves(params.mixer)),
         num_agent_params=sum(leaf.size for leaf in jax.tree.leaves(params.agent)),
         replay_bytes_per_seed=output.replay_bytes_per_run,
     )
+    if not output.interrupted:
+        save_params(store.checkpoints / _BEST_PARAMS, dataclasses.asdict(output.best_params))
+        save_params(store.checkpoints / _PARAMS, dataclasses.asdict(output.params))
+        shutil.rmtree(store.checkpoints / "state", ignore_errors=True)
+    store.finish("interrupted" if output.interrupted else "complete")

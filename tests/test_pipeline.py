@@ -80,7 +80,7 @@ def test_train_is_what_the_command_line_runs(tmp_path):
 
 
 def test_a_stopped_training_resumes_to_the_same_metrics(tmp_path, monkeypatch):
-    overrides = [*SMALL, "mixer=vdn", "runner.checkpoint_interval_s=0"]
+    overrides = [*SMALL, "mixer=vdn", "checkpoint.interval_s=0"]
     whole = qllm_jax.train(compose_config([*overrides, f"runner.output_dir={tmp_path / 'a'}"]))
     calls = []
     with monkeypatch.context() as patched:

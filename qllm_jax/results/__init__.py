@@ -39,7 +39,15 @@ from qllm_jax.results.statistics import (
     probability_of_improvement,
     steps_to_threshold,
 )
-from qllm_jax.results.store import CHECKPOINT_DIR, RunResult, RunStore, find_runs, run_parent
+from qllm_jax.results.store import (
+    CHECKPOINT_DIR,
+    RunResult,
+    RunStore,
+    find_runs,
+    is_run,
+    load_config,
+    run_parent,
+)
 from qllm_jax.results.style import save_figure_png
 from qllm_jax.results.synthesis_table import synthesis_table
 from qllm_jax.results.table import Table, format_rate, format_seconds
@@ -78,6 +86,8 @@ __all__ = [
     "format_seconds",
     "headline",
     "iqm",
+    "is_run",
+    "load_config",
     "paired_interval",
     "probability_of_improvement",
     "reference_threshold",

@@ -132,10 +132,9 @@ class RunStore:
         for key, value in rows.items():
             self._metrics.setdefault(key, []).append(value)
         self._write_npz()
-        line = {"env_steps": int(env_steps), "time": now(), **plain(rows)}
         with explained(f"append to {self.path / JSONL_FILE}"):
             with open(self.path / JSONL_FILE, "a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(self._jsonl(-1))
             new = not (self.path / CSV_FILE).exists()
             with open(self.path / CSV_FILE, "a", encoding="utf-8", newline="") as file:
                 file.write(("seed,env_steps,metric,value\n" if new else "") + self._csv(-1))
@@ -146,8 +145,7 @@ class RunStore:
         self._env_steps = self._env_steps[:keep]
         self._metrics = {key: values[:keep] for key, values in self._metrics.items()}
         self._write_npz()
-        lines = (self.path / JSONL_FILE).read_text(encoding="utf-8").splitlines()[:keep]
-        write_text(self.path / JSONL_FILE, "".join(line + "\n" for line in lines))
+        write_text(self.path / JSONL_FILE, "".join(map(self._jsonl, range(keep))))
         body = "".join(self._csv(index) for index in range(keep))
         write_text(self.path / CSV_FILE, "seed,env_steps,metric,value\n" + body)
 
@@ -195,6 +193,11 @@ class RunStore:
         arrays = {key: np.stack(values, axis=1) for key, values in self._metrics.items() if values}
         arrays["env_steps"] = np.asarray(self._env_steps, dtype=np.int64)
         write_npz(self.path / METRICS_FILE, arrays)
+
+    def _jsonl(self, index: int) -> str:
+        """One evaluation as a line."""
+        rows = {key: values[index] for key, values in self._metrics.items()}
+        return json.dumps({"env_steps": self._env_steps[index], **plain(rows)}) + "\n"
 
     def _csv(self, index: int) -> str:
         """Tidy rows of one evaluation; further axes become `name[i]`."""
@@ -261,6 +264,20 @@ class RunResult:
     def summary(self, name: str | None = None) -> RunSummary:
         """This run as reports take it."""
         return RunSummary(name or self.name, self.metrics, {**self.info, "path": str(self.path)})
+
+
+def is_run(path: str | Path) -> bool:
+    """Whether `path` is a run directory; one whose process was killed while making it is not."""
+    return (Path(path) / INFO_FILE).is_file()
+
+
+def load_config(path: str | Path) -> dict[str, Any]:
+    """The config of a run directory, with or without metrics.
+
+    Raises:
+        UserError: It is not a run directory, or a file is damaged.
+    """
+    return _read_base(Path(path))[1]
 
 
 def find_runs(path: str | Path) -> list[Path]:

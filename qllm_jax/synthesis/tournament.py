@@ -112,7 +112,6 @@ def measurement_config(
         num_env_steps=num_env_steps,
         num_evaluations=evaluations,
         num_eval_episodes=min(config.runner.num_eval_episodes, _EVAL_EPISODES),
-        checkpoint=False,
     )
     mixer = dataclasses.replace(config.mixer, name="tfcaf")
     return dataclasses.replace(config, learner=short, runner=runner, mixer=mixer)

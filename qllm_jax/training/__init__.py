@@ -23,7 +23,7 @@ from qllm_jax.learning import NetworkParams
 from qllm_jax.training.checkpoint import load_params, save_params
 from qllm_jax.training.chunk import matmul_precision_scope
 from qllm_jax.training.episode import EpisodeTrace, record_episode
-from qllm_jax.training.runner import ChunkReport, TrainingOutput, run_training
+from qllm_jax.training.runner import ChunkReport, TrainingOutput, params_struct, run_training
 from qllm_jax.training.runs import (
     Hyper,
     Runs,
@@ -44,6 +44,7 @@ __all__ = [
     "make_hyper",
     "matmul_precision_scope",
     "mixer_scale",
+    "params_struct",
     "record_episode",
     "run_training",
     "runs_for_seeds",

@@ -14,11 +14,19 @@ import numpy as np
 from qllm_jax.config import Config
 from qllm_jax.config_mapping import config_to_mapping
 from qllm_jax.errors import UserError
+from qllm_jax.learning import NetworkParams
 from qllm_jax.networks import Mixer
 from qllm_jax.tasks.spec import Outcome, TaskSpec
 from qllm_jax.training.checkpoint import Checkpoints
-from qllm_jax.training.chunk import ChunkMetrics, compile_chunk, initial_states, make_program
+from qllm_jax.training.chunk import (
+    ChunkMetrics,
+    compile_chunk,
+    initial_states,
+    make_program,
+    state_struct,
+)
 from qllm_jax.training.placement import Placement, local_devices, place_runs
+from qllm_jax.training.refill import refill
 from qllm_jax.training.replay import replay_bytes
 from qllm_jax.training.runs import Runs, mixer_scale, runs_for_seeds
 from qllm_jax.training.state import Program, RunState
@@ -64,6 +72,9 @@ class TrainingOutput:
             `epsilon`, `alive`, `credit_uniform`, `credit_zero`; `[R, E, N]`: `credit_mean`,
             `credit_std`. Fewer than E columns where it was interrupted.
         params: `NetworkParams` with every leaf `[R, ...]`.
+        best_params: As `params`, of the checkpoint with the best mean return, or of the end where
+            that was as good.
+        best_env_steps: Environment steps per run behind `best_params`.
         runs: Seed ids and settings of the R runs.
         num_diverged: Runs that met a value that was not finite and were frozen there.
         interrupted: A stop was asked for before the end.
@@ -78,6 +89,8 @@ class TrainingOutput:
 
     metrics: dict[str, np.ndarray]
     params: Params
+    best_params: Params
+    best_env_steps: int
     runs: Runs
     num_diverged: int
     interrupted: bool
@@ -118,12 +131,12 @@ def run_training(
         on_chunk: Called after every evaluation, the one before training included.
         should_stop: Asked between chunks; True ends the training with what it has.
         checkpoint_dir: Where to save the whole state, between chunks, at most every
-            `runner.checkpoint_interval_s` seconds and when stopped; None saves nothing.
-        resume: Continue from the newest checkpoint in `checkpoint_dir`, where there is one.
+            `checkpoint.interval_s` seconds and when stopped; None saves nothing.
+        resume: Continue from the newest whole checkpoint in `checkpoint_dir`, where there is one.
 
     Raises:
-        UserError: An impossible budget, more devices than there are, or a checkpoint of other
-            settings.
+        UserError: An impossible budget, more devices than there are, a checkpoint of other
+            settings, or one that cannot be written.
     """
     if runs is None:
         runs = runs_for_seeds(config, mixer_scale(config.mixer.scale, spec.env.num_agents))
@@ -136,9 +149,16 @@ def run_training(
         loop.open_checkpoints(checkpoint_dir, _fingerprint(spec, mixer, config, runs), resume)
     try:
         interrupted = loop.run(should_stop or (lambda: False))
+        return loop.output(runs, interrupted)
     finally:
         loop.close()
-    return loop.output(runs, interrupted)
+
+
+def params_struct(spec: TaskSpec, mixer: Mixer, config: Config) -> NetworkParams:
+    """Shapes of `TrainingOutput.params` of a training with the config's seeds."""
+    one = state_struct(make_program(spec.env, mixer, config)).learner.params
+    count = config.runner.num_seeds
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype), one)
 
 
 class _Loop:
@@ -173,7 +193,7 @@ class _Loop:
         self, directory: str | Path, fingerprint: dict[str, Any], resume: bool
     ) -> None:
         """Save from now on; with `resume`, continue what is there."""
-        self._checkpoints = Checkpoints(directory, fingerprint)
+        self._checkpoints = Checkpoints(directory, fingerprint, self._config.checkpoint.keep)
         saved = self._checkpoints.latest()
         if saved is None:
             return
@@ -182,21 +202,50 @@ class _Loop:
                 f"{directory} already holds a checkpoint (after {saved} evaluations). Continue it "
                 "with resume, or name another directory."
             )
-        self._state, metrics = self._checkpoints.restore(self._state)
+        restored = self._checkpoints.restore(self._saved_struct())
+        if restored is None:
+            _log.warning("no checkpoint in %s is whole; starting again.", directory)
+            return
+        done, state, metrics = restored
+        self._state = self._with_replay(state, done)
         self._columns = [
-            {name: value[:, column] for name, value in metrics.items()}
-            for column in range(metrics["return"].shape[1])
+            {name: value[:, column] for name, value in metrics.items()} for column in range(done)
         ]
         self._first_column = len(self._columns)
+
+    @property
+    def _omits_replay(self) -> bool:
+        return self._program.algorithm.uses_replay and not self._config.checkpoint.replay
+
+    def _saved_struct(self) -> RunState:
+        """Shapes of what a checkpoint holds, `[R, ...]`."""
+        one = state_struct(self._program)
+        if self._omits_replay:
+            one = dataclasses.replace(one, replay=None)
+        num_runs = self._placement.num_runs
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((num_runs, *leaf.shape), leaf.dtype), one
+        )
+
+    def _with_replay(self, saved: RunState, num_chunks: int) -> RunState:
+        """A restored state on the devices; its replay is played anew where it was not saved."""
+        if not self._omits_replay:
+            return self._placement.place_rows(saved)
+        placed = self._placement.place_rows(dataclasses.replace(saved, replay=None))
+        state = dataclasses.replace(placed, replay=self._state.replay)
+        iterations = max(num_chunks - 1, 0) * self._program.schedule.iterations_per_chunk
+        precision = self._config.runner.matmul_precision
+        return refill(self._program, self._placement, state, iterations, precision)
 
     def run(self, should_stop: Callable[[], bool]) -> bool:
         """Do the chunks that are left; True if it was stopped before the end."""
         while len(self._columns) < self._num_chunks:
             if self._columns and should_stop():
                 self._save()
+                self._wait_for_disk()
                 return True
             self._advance()
-            due = self._saved_at + self._config.runner.checkpoint_interval_s
+            due = self._saved_at + self._config.checkpoint.interval_s
             if len(self._columns) < self._num_chunks and time.perf_counter() >= due:
                 self._save()
         return False
@@ -206,9 +255,18 @@ class _Loop:
         if self._checkpoints is None or self._checkpoints.latest() == len(self._columns):
             return
         begin = time.perf_counter()
-        self._checkpoints.save(len(self._columns), self._state, self._metrics())
+        state = self._state
+        if self._omits_replay:
+            state = dataclasses.replace(state, replay=None)
+        score = float(np.mean(self._columns[-1]["return"]))
+        saved = self._placement.fetch_rows(state)
+        self._checkpoints.save(len(self._columns), saved, self._metrics(), score)
         self._saved_at = time.perf_counter()
         self._run_s += self._saved_at - begin
+
+    def _wait_for_disk(self) -> None:
+        if self._checkpoints is not None:
+            self._checkpoints.wait()
 
     def _advance(self) -> None:
         begin = time.perf_counter()
@@ -257,6 +315,16 @@ class _Loop:
         if self._checkpoints is not None:
             self._checkpoints.close()
 
+    def _best(self, params: Params) -> tuple[Params, int]:
+        """Parameters with the best mean return among the checkpoints and the end, and when."""
+        scores = [float(np.mean(column["return"])) for column in self._columns]
+        done, best = len(self._columns), params
+        if self._checkpoints is not None:
+            saved = self._checkpoints.best(self._saved_struct())
+            if saved is not None and scores[saved[0] - 1] > scores[-1]:
+                done, best = saved[0], saved[1].learner.params
+        return best, (done - 1) * self._steps_per_chunk
+
     def output(self, runs: Runs, interrupted: bool) -> TrainingOutput:
         """Everything, on the host."""
         learner, schedule = self._program.learner, self._program.schedule
@@ -264,9 +332,13 @@ class _Loop:
         metrics["env_steps"] = np.arange(len(self._columns)) * self._steps_per_chunk
         num_runs = self._placement.num_runs
         params = jax.device_get(self._state.learner.params)
+        params = jax.tree.map(lambda leaf: np.array(leaf[:num_runs]), params)
+        best_params, best_env_steps = self._best(params)
         return TrainingOutput(
             metrics=metrics,
-            params=jax.tree.map(lambda leaf: np.array(leaf[:num_runs]), params),
+            params=params,
+            best_params=best_params,
+            best_env_steps=best_env_steps,
             runs=runs,
             num_diverged=int(np.sum(~metrics["alive"][:, -1])),
             interrupted=interrupted,

@@ -16,6 +16,7 @@ from qllm_jax.config import (
 from qllm_jax.envs.team import TeamEnv
 from qllm_jax.networks import make_mixer
 from qllm_jax.tasks.spec import TaskSpec
+from qllm_jax.training import run_training
 from qllm_jax.types import TimeStep
 
 
@@ -138,3 +139,31 @@ class ProbeKit:
     mixer_for = staticmethod(mixer_for)
     with_learner = staticmethod(with_learner)
     sum_of_actions = staticmethod(sum_of_actions)
+
+
+@pytest.fixture(scope="session")
+def env(probes):
+    return probes.team_env(probes.sum_of_actions)
+
+
+@pytest.fixture(scope="session")
+def spec(env, probes):
+    return probes.as_spec(env)
+
+
+@pytest.fixture(scope="session")
+def config(env, probes):
+    return probes.config_for(env, num_seeds=3, num_evaluations=2, epsilon_finish=0.1)
+
+
+@pytest.fixture(scope="session")
+def vdn(env, probes):
+    return probes.mixer_for(env, "vdn")
+
+
+@pytest.fixture(scope="session")
+def reference(spec, vdn, config):
+    """Three seeds on two devices: one of four places is padding."""
+    reports = []
+    output = run_training(spec, vdn, config, on_chunk=reports.append)
+    return output, reports

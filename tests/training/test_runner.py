@@ -21,34 +21,6 @@ def total(agent_qs, state):
     return jnp.sum(agent_qs)
 
 
-@pytest.fixture(scope="module")
-def env(probes):
-    return probes.team_env(probes.sum_of_actions)
-
-
-@pytest.fixture(scope="module")
-def spec(env, probes):
-    return probes.as_spec(env)
-
-
-@pytest.fixture(scope="module")
-def config(env, probes):
-    return probes.config_for(env, num_seeds=3, num_evaluations=2, epsilon_finish=0.1)
-
-
-@pytest.fixture(scope="module")
-def vdn(env, probes):
-    return probes.mixer_for(env, "vdn")
-
-
-@pytest.fixture(scope="module")
-def reference(spec, vdn, config):
-    """Three seeds on two devices: one of four places is padding."""
-    reports = []
-    output = run_training(spec, vdn, config, on_chunk=reports.append)
-    return output, reports
-
-
 def assert_same(left, right, rtol=1e-5, rows=slice(None)):
     """Metrics of some of `left`'s runs equal `right`'s."""
     for name, value in right.metrics.items():

@@ -1,0 +1,60 @@
+"""Filling the replay of a run that was saved without it."""
+
+import jax
+import jax.numpy as jnp
+
+from qllm_jax.training.chunk import compile_runs, run_key
+from qllm_jax.training.placement import Placement
+from qllm_jax.training.replay import add
+from qllm_jax.training.rollout import collect
+from qllm_jax.training.runs import Hyper
+from qllm_jax.training.state import Program, RunState
+from qllm_jax.training.step import epsilon_at
+
+_REFILL = 3  # folded into a run's key, apart from the purposes in `chunk`
+
+
+def refill(
+    program: Program,
+    placement: Placement,
+    state: RunState,
+    num_iterations: int,
+    matmul_precision: str,
+) -> RunState:
+    """Play as many windows as the replay held, with the restored policy, and store them.
+
+    Args:
+        program: What is static; its learner has a replay.
+        placement: The runs.
+        state: `[R, ...]` with an empty replay; donated.
+        num_iterations: Iterations done before the checkpoint.
+        matmul_precision: As for training.
+    """
+
+    def one(
+        seed_id: jax.Array, hyper: Hyper, state: RunState, start: jax.Array, count: jax.Array
+    ) -> tuple[RunState, jax.Array]:
+        key = run_key(seed_id, _REFILL)
+
+        def body(offset: jax.Array, state: RunState) -> RunState:
+            iteration = start + offset
+            record = collect(
+                jax.random.fold_in(key, iteration),
+                state.learner.params.agent,
+                epsilon_at(program, hyper, iteration),
+                program.env,
+                program.agent,
+                program.learner.num_envs,
+                program.schedule.window_length,
+                program.algorithm.act,
+            )
+            assert state.replay is not None, "checked by the caller"
+            return state.replace(replay=add(state.replay, record, iteration))  # type: ignore[attr-defined]
+
+        return jax.lax.fori_loop(0, count, body, state), jnp.zeros(())
+
+    held = program.learner.replay_capacity // program.learner.num_envs
+    count = min(num_iterations, held)
+    call = compile_runs(one, program, placement, matmul_precision)
+    filled, _ = call(state, num_iterations - count, count)
+    return filled

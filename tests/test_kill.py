@@ -1,0 +1,118 @@
+"""Killed with SIGKILL, again and again, at whatever moment: the end is that of an undisturbed run.
+
+The command line runs in processes of its own, as a person would run it.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TRAIN = [
+    "train",
+    "task=matrix/climbing",
+    "mixer=vdn",
+    "agent.hidden_dim=8",
+    "learner.num_envs=2",
+    "learner.replay_capacity=64",
+    "learner.batch_size=8",
+    "learner.learning_starts=200",
+    "runner.num_seeds=2",
+    "runner.num_env_steps=4000",
+    "runner.num_evaluations=20",
+    "runner.num_eval_episodes=2",
+    "checkpoint.interval_s=0",
+]
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory):
+    """Start the command line; programs come from one cache, so that starting again is quick."""
+    environment = {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "PYTHONPATH": str(ROOT),
+    }
+
+    def start(*arguments):
+        return subprocess.Popen(
+            [sys.executable, "-m", "qllm_jax.cli", *map(str, arguments)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    return start
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    return output
+
+
+def run_directory(parent):
+    (info,) = parent.rglob("run.json")
+    return info.parent
+
+
+def evaluations(path):
+    """How many evaluations are on disk."""
+    file = path / "metrics.jsonl"
+    return len(file.read_text().splitlines()) if file.exists() else 0
+
+
+def is_saving(path):
+    """Whether a checkpoint is being written."""
+    return any("tmp" in name for name in os.listdir(path / "checkpoints" / "state"))
+
+
+def kill_when(process, ready):
+    """SIGKILL once `ready()`; False where the process ended before."""
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if ready():
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+            return True
+        time.sleep(0.002)
+    process.communicate()
+    return False
+
+
+def test_a_run_killed_many_times_ends_as_an_undisturbed_one(command, tmp_path):
+    finish(command(*TRAIN, f"runner.output_dir={tmp_path / 'whole'}"))
+    parts = tmp_path / "parts"
+    process = command(*TRAIN, f"runner.output_dir={parts}")
+    # Before the first evaluation, in the middle of a chunk, while a checkpoint is written.
+    runs = parts / "matrix" / "climbing" / "vdn"
+    assert kill_when(process, lambda: any(runs.glob("*/run.json")))
+    path = run_directory(parts)
+    kills = 1
+    for moment in (
+        lambda: evaluations(path) >= 3,
+        lambda: evaluations(path) >= 8 and is_saving(path),
+        lambda: evaluations(path) >= 15,
+    ):
+        kills += kill_when(command("resume", path), moment)
+    assert kills >= 3
+    if json.loads((path / "run.json").read_text())["status"] != "complete":
+        finish(command("resume", path))
+    whole = np.load(run_directory(tmp_path / "whole") / "metrics.npz")
+    resumed = np.load(path / "metrics.npz")
+    assert set(whole) == set(resumed)
+    for name in whole:
+        np.testing.assert_array_equal(resumed[name], whole[name], err_msg=name)
+    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["env_steps"] for line in lines] == list(range(0, 4001, 200))
+    assert len((path / "metrics.csv").read_text().splitlines()) > 20
+    assert json.loads((path / "run.json").read_text())["status"] == "complete"
