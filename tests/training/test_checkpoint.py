@@ -1,6 +1,7 @@
 """Checkpoints: damaged ones, best ones, small ones, and other numbers of devices."""
 
 import dataclasses
+import json
 import logging
 
 import jax
@@ -124,12 +125,14 @@ def test_without_the_replay_a_checkpoint_is_small_and_the_replay_is_played_anew(
     spec, vdn, config, tmp_path
 ):
     small = dataclasses.replace(config, checkpoint=CheckpointConfig(replay=False))
-    sizes = {}
+    leaves = {}
     for name, setting in (("with", config), ("without", small)):
         run_training(spec, vdn, setting, should_stop=stop_after(2), checkpoint_dir=tmp_path / name)
-        files = [path for path in (tmp_path / name).rglob("*") if path.is_file()]
-        sizes[name] = sum(path.stat().st_size for path in files)
-    assert sizes["without"] < sizes["with"]
+        (record,) = (tmp_path / name).glob("*/record/metadata")
+        leaves[name] = set(json.loads(record.read_text())["checksums"]["state"])
+    # Sizes on disk of a replay that is nearly empty depend on how well it compresses.
+    assert {leaf for leaf in leaves["with"] if leaf.startswith(".replay")}
+    assert leaves["without"] == {leaf for leaf in leaves["with"] if not leaf.startswith(".replay")}
     resumed = run_training(spec, vdn, small, checkpoint_dir=tmp_path / "without", resume=True)
     assert not resumed.interrupted
     assert np.all(np.isfinite(resumed.metrics["loss"][:, 2:]))
