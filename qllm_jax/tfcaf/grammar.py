@@ -46,6 +46,12 @@ _FIXES = {
     "NamedExpr": ("walrus", "Assign in a statement of its own."),
     "SetComp": ("set", "Use a list."),
 }
+_DECORATORS = frozenset(
+    words(
+        "jax.jit jit torch.no_grad no_grad torch.jit.script torch.inference_mode "
+        "partial(jax.jit) functools.partial(jax.jit) partial(jit)"
+    )
+)
 _CONSTANTS = (bool, int, float, str, type(None), type(Ellipsis))
 
 MODULES: dict[str, str] = {
@@ -58,12 +64,14 @@ MODULES: dict[str, str] = {
     "jax.numpy": "jax.numpy",
     "jax.nn": "jax.nn",
     "jax.lax": "jax.lax",
+    "jax.ops": "jax.ops",
     "jax.numpy.linalg": "jax.numpy.linalg",
     "jax.scipy": "jax.scipy",
     "jax.scipy.special": "jax.scipy.special",
     "jax.tree": "jax.tree",
     "jax.tree_util": "jax.tree_util",
     "__future__": "__future__",
+    **{name: name for name in ("itertools", "functools", "operator")},
     "numpy.typing": "typing",
     "jax.typing": "typing",
     "typing_extensions": "typing",
@@ -71,7 +79,7 @@ MODULES: dict[str, str] = {
 ALLOWED_BUILTINS = frozenset(
     words(
         "len range zip enumerate sum min max abs int float bool round list tuple dict sorted "
-        "reversed any all isinstance pow map divmod print ValueError AssertionError "
+        "reversed any all isinstance pow map filter divmod print ValueError AssertionError "
         "RuntimeError TypeError Exception NotImplementedError str object set type callable "
         "hasattr slice"
     )
@@ -289,10 +297,7 @@ def _check_definition(node: ast.FunctionDef, private: frozenset[str]) -> None:
     _check_name(node.name, node.lineno, private=private)
     for decorator in node.decorator_list:
         text = ast.unparse(decorator)
-        if text.removesuffix("()") not in (
-            *("jax.jit", "jit", "torch.no_grad", "torch.jit.script"),
-            *("torch.inference_mode", "no_grad"),
-        ):
+        if not _is_harmless_decorator(decorator):
             raise TranslationError(
                 "decorator",
                 f"The decorator `@{text[:60]}` is not allowed.",
@@ -303,6 +308,17 @@ def _check_definition(node: ast.FunctionDef, private: frozenset[str]) -> None:
         raise TranslationError(
             "syntax-not-allowed", "Type parameters are not allowed.", "Drop them.", node.lineno
         )
+
+
+def _is_harmless_decorator(node: ast.expr) -> bool:
+    """Whether it only says how to compile, or that no gradient flows; static arguments included."""
+    if isinstance(node, ast.Call) and not all(
+        (keyword.arg or "").startswith("static_arg") for keyword in node.keywords
+    ):
+        return False
+    if isinstance(node, ast.Call):
+        node = ast.Call(node.func, node.args, [])
+    return ast.unparse(node).removesuffix("()") in _DECORATORS
 
 
 def _check_arguments(node: ast.arguments) -> None:
@@ -355,7 +371,7 @@ def _check_import(node: ast.Import | ast.ImportFrom) -> None:
             raise TranslationError(
                 "import",
                 f"`import {name}` is not allowed; imports are only recognised, never run.",
-                "Use torch, torch.nn.functional, numpy, jax, jax.numpy, math or typing.",
+                "Use torch, numpy, jax, jax.numpy, math, itertools or functools.",
                 node.lineno,
             )
     for item in node.names:

@@ -9,8 +9,9 @@ Imports the modules below it. Called by `synthesis`, `verify`, the command line 
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from qllm_jax.tfcaf.code import words
 from qllm_jax.tfcaf.comments import read_comments
@@ -21,6 +22,8 @@ from qllm_jax.tfcaf.interpreter import Reading, read_function, wrapped_entry
 from qllm_jax.tfcaf.load import compile_source
 from qllm_jax.tfcaf.module_level import check_module_level, entry_functions
 from qllm_jax.tfcaf.response import read_response
+
+T = TypeVar("T")
 
 
 def translate(text: str, num_agents: int, state_dim: int) -> Translation:
@@ -51,7 +54,7 @@ def translate(text: str, num_agents: int, state_dim: int) -> Translation:
         return Translation(
             source=reading.source,
             dialect=dialect,
-            function=compile_source(reading.source),
+            function=_guarded(functools.partial(compile_source, reading.source)),
             original=block.source,
             num_agents=num_agents,
             state_dim=state_dim,
@@ -134,7 +137,7 @@ _DECIDED = frozenset(  # refusals that no other reading of the shapes can lift
 )
 
 
-def _guarded(read: Callable[[], Reading]) -> Reading:
+def _guarded(read: Callable[[], T]) -> T:
     """Turn a stack that ran out, and a mistake of ours, into a refusal."""
     try:
         return read()

@@ -8,10 +8,11 @@ from typing import Any
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf import limits
 from qllm_jax.tfcaf.code import Code
-from qllm_jax.tfcaf.interpreter import branches, builtin_numbers, statics
+from qllm_jax.tfcaf.interpreter import branches, builtin_numbers, standard_library, statics
 from qllm_jax.tfcaf.interpreter.builtin_numbers import Handler, code_of, expect, varying
 from qllm_jax.tfcaf.interpreter.expressions import binary, check_items, compare, plain
-from qllm_jax.tfcaf.interpreter.forms import is_static, item_of, named, static_truth
+from qllm_jax.tfcaf.interpreter.forms import emittable, is_static, item_of, named, static_truth
+from qllm_jax.tfcaf.interpreter.standard_library import items_of
 from qllm_jax.tfcaf.interpreter.state import Run
 from qllm_jax.tfcaf.values import (
     ROW,
@@ -30,7 +31,7 @@ from qllm_jax.tfcaf.values import (
 
 
 def call_builtin(run: Run, name: str, args: list[Value], kwargs: dict[str, Value]) -> Value:
-    """Call a builtin or a function of `math`."""
+    """Call a builtin, or a function of `math`, `itertools`, `functools` or `operator`."""
     if name.startswith("math."):
         return builtin_numbers.call_math(run, name.removeprefix("math."), args, kwargs)
     handler = _HANDLERS.get(name)
@@ -103,18 +104,6 @@ def _batch_range(run: Run, args: list[Value], code: Code) -> Value:
     return Sequence([Static(ROW, Code("0"))], "range", code, of_batch=True)
 
 
-def _items(run: Run, value: Value, what: str) -> list[Value]:
-    """What iterating gives, with the code of each item."""
-    from qllm_jax.tfcaf.interpreter.loops import iterate
-
-    sequence = iterate(run, value)
-    if sequence.of_batch:
-        raise run.refuse(
-            "mixes-batch", f"`{what}` goes over the samples of the batch.", "Treat all alike."
-        )
-    return [item_of(sequence, i) for i in range(len(sequence.items))]
-
-
 def _rows(run: Run, value: Value) -> Sequence | None:
     """The samples of a batched array or list; None where it is neither."""
     from qllm_jax.tfcaf.interpreter.batch_loops import rows_of
@@ -136,7 +125,7 @@ def _zip(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
     parts = [part for part in rows_or_none if part is not None]
     if args and len(parts) == len(args):
         return _over_batch(parts, code_of("zip", args), "zip")
-    columns = [_items(run, arg, "zip") for arg in args]
+    columns = [items_of(run, arg, "zip") for arg in args]
     rows: list[Value] = [
         Sequence(list(row), "tuple", c.display([v.code for v in row], True))
         for row in zip(*columns, strict=False)
@@ -153,7 +142,7 @@ def _enumerate(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
     start = plain(run, kwargs["start"]) if "start" in kwargs else 0
     start = plain(run, args[1]) if len(args) == 2 else start
     rows: list[Value] = []
-    for index, item in enumerate(_items(run, args[0], "enumerate"), start):
+    for index, item in enumerate(items_of(run, args[0], "enumerate"), start):
         number = static(index)
         rows.append(Sequence([number, item], "tuple", c.display([number.code, item.code], True)))
     return Sequence(rows, "enumerate", code_of("enumerate", args, kwargs))
@@ -161,30 +150,24 @@ def _enumerate(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
 
 def _reversed(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
     expect(run, "reversed", args, (1,))
-    items = _items(run, args[0], "reversed")
+    items = items_of(run, args[0], "reversed")
     return Sequence(items[::-1], "reversed", code_of("reversed", args))
 
 
 def _sorted(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
     expect(run, "sorted", args, (1,))
-    if "key" in kwargs or any(not is_static(item) for item in _items(run, args[0], "sorted")):
+    items = items_of(run, args[0], "sorted")
+    key = kwargs.get("key")
+    by = items if key is None else [standard_library.call_value(run, key, [i]) for i in items]
+    if any(not is_static(item) for item in by):
         raise run.refuse("static-argument", "`sorted` of data.", "Use the library's sort.")
     reverse = "reverse" in kwargs and static_truth(run, kwargs["reverse"])
-    values = [plain(run, item) for item in _items(run, args[0], "sorted")]
+    values = [plain(run, item) for item in by]
     try:
-        ordered = sorted(values, reverse=reverse)
+        order = sorted(range(len(items)), key=values.__getitem__, reverse=reverse)
     except TypeError as error:
         raise run.refuse("static-error", f"`sorted` fails: {error}.", "Check it.") from None
-    return Sequence([_as_value(v) for v in ordered], "list", code_of("sorted", args, kwargs))
-
-
-def _as_value(value: Any) -> Value:
-    if isinstance(value, tuple | list):
-        items = [_as_value(v) for v in value]
-        is_tuple = isinstance(value, tuple)
-        code = c.display([i.code for i in items], is_tuple)
-        return Sequence(items, "tuple" if is_tuple else "list", code)
-    return static(value)
+    return standard_library.written_out(run, [items[i] for i in order])
 
 
 def _make_list(kind: str) -> Handler:
@@ -192,9 +175,10 @@ def _make_list(kind: str) -> Handler:
         expect(run, kind, args, (0, 1))
         if not args:
             return Sequence([], kind, Code("[]" if kind == "list" else "()"))
-        items = _items(run, args[0], kind)
+        items = items_of(run, args[0], kind)
         check_items(run, len(items))
-        code = code_of(kind, args)
+        written = isinstance(args[0], Sequence) and args[0].code.text[0] == "["
+        code = args[0].code if written and kind == "list" else code_of(kind, args)
         return Sequence(items, kind, code)
 
     return handler
@@ -208,18 +192,19 @@ def _dict(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
         if isinstance(argument, Mapping):
             entries.update(argument.entries)
             continue
-        for item in _items(run, argument, "dict"):
+        for item in items_of(run, argument, "dict"):
             if not isinstance(item, Sequence) or len(item.items) != 2:
                 raise run.refuse("type", "`dict` needs pairs.", "Write `{key: value}`.")
             entries[static_key(run, item_of(item, 0))] = item_of(item, 1)
     entries.update(kwargs)
-    return Mapping(entries, code_of("dict", args, kwargs))
+    made = Mapping(entries, code_of("dict", args, kwargs))
+    return made if emittable(made) else Mapping(entries, Code("{}"))  # only looked into
 
 
 def _sum(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
     expect(run, "sum", args, (1, 2))
     total: Value = args[1] if len(args) == 2 else kwargs.get("start", static(0))
-    items = _items(run, args[0], "sum")
+    items = items_of(run, args[0], "sum")
     for item in items:
         total = binary(run, ast.Add, total, item)
         total = named(total, Code("total"))
@@ -237,7 +222,7 @@ def _extreme(name: str) -> Handler:
 
         if kwargs:
             raise run.refuse("argument", f"`{name}` with keywords.", "Use plain numbers.")
-        items = args if len(args) > 1 else _items(run, args[0], name) if args else []
+        items = args if len(args) > 1 else items_of(run, args[0], name) if args else []
         if not items:
             raise run.refuse("static-error", f"`{name}` of nothing.", "Give it numbers.")
         op = ast.Gt if name == "max" else ast.Lt
@@ -272,7 +257,7 @@ def _extreme(name: str) -> Handler:
 def _any_all(name: str) -> Handler:
     def handler(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
         expect(run, name, args, (1,))
-        items = _items(run, args[0], name)
+        items = items_of(run, args[0], name)
         if all(is_static(item) for item in items):
             found = [static_truth(run, item) for item in items]
             value = any(found) if name == "any" else all(found)
@@ -329,6 +314,25 @@ def _slice(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
     return SliceValue(parts[0], parts[1], parts[2], Code(text))
 
 
+def _filter(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
+    expect(run, "filter", args, (2,))
+    kept = []
+    for item in items_of(run, args[1], "filter"):
+        test = standard_library.call_value(run, args[0], [item])
+        if isinstance(test, Array):
+            raise run.refuse(
+                "dynamic-shape", "`filter` is decided by data.", "Keep all items and use `where`."
+            )
+        kept += [item] if static_truth(run, test) else []
+    return standard_library.written_out(run, kept)
+
+
+def _divmod(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
+    expect(run, "divmod", args, (2,))
+    pair: list[Value] = [binary(run, op, args[0], args[1]) for op in (ast.FloorDiv, ast.Mod)]
+    return Sequence(pair, "tuple", c.display([item.code for item in pair], True))
+
+
 _HANDLERS: dict[str, Handler] = {
     "len": _len,
     "range": _range,
@@ -352,4 +356,8 @@ _HANDLERS: dict[str, Handler] = {
     "isinstance": _isinstance,
     "pow": _pow,
     "slice": _slice,
+    "map": standard_library.map_items,
+    "filter": _filter,
+    "divmod": _divmod,
+    **standard_library.LIBRARY,
 }

@@ -94,7 +94,11 @@ def cast(cast: type) -> Handler:
 
 
 def as_python_number(run: Run, x: Array, kind: str | None) -> Value:
-    """`x.item()`: one number, cut off from the gradient as Python numbers are."""
+    """`x.item()`: one number.
+
+    In torch it is cut off from the gradient. NumPy's arrays have none to lose, and jnp cannot
+    take a number out of a traced array: there the author means the value, with its credit.
+    """
     ctx = run.context("item")
     if type(x.const) in (int, float, bool) and x.shape == ():
         return static(x.const)
@@ -103,9 +107,10 @@ def as_python_number(run: Run, x: Array, kind: str | None) -> Value:
     if any(dim != 1 for dim in x.shape):
         raise ctx.refuse("type", f"{describe(x)} is not one number.", "Reduce it first.")
     code = x.code if not x.shape else c.method(x.code, "reshape", [()], {})
-    if x.grad and run.dialect != "jnp":
+    detached = run.dialect == "torch"
+    if x.grad and detached:
         code = c.call("jax.lax.stop_gradient", [code])
-    made = ctx.result((), x.dtype, code, x, grad=x.grad and run.dialect == "jnp")
+    made = ctx.result((), x.dtype, code, x, grad=x.grad and not detached)
     if kind in ("int", "float") and made.dtype != kind:
         made = ctx.cast(made, kind)  # type: ignore[arg-type]
     return dataclasses.replace(made, weak=run.dialect != "jnp")

@@ -152,8 +152,11 @@ def _sequence_arithmetic(run: Run, op: type[ast.AST], left: Value, right: Value)
 def _unaryop(run: Run, node: ast.UnaryOp) -> Value:
     operand = run.evaluate(node.operand)
     op = type(node.op)
-    if op is ast.Not:
-        return negate(run, operand)
+    return negate(run, operand) if op is ast.Not else unary(run, op, operand)
+
+
+def unary(run: Run, op: type[ast.AST], operand: Value) -> Value:
+    """`-x`, `+x` or `~x`."""
     if isinstance(operand, Static):
         value = operand.value
         if isinstance(value, Batch) or not isinstance(value, bool | int | float):

@@ -68,7 +68,8 @@ def named(value: Value, code: Code) -> Value:
 def item_of(sequence: Sequence, index: int, code: Code | None = None) -> Value:
     """An item of a sequence, by way of the sequence's variable where it has one."""
     item = sequence.items[index]
-    if sequence.code.text[:1] in "([" or not emittable(item) or sequence.kind == "range":
+    can_be_indexed = sequence.kind in ("list", "tuple", "array")
+    if sequence.code.text[:1] in "([" or not emittable(item) or not can_be_indexed:
         return item
     return named(item, c.subscript(sequence.code, (code or c.literal(index)).text))
 

@@ -11,6 +11,7 @@ import math
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf.code import Code, words
 from qllm_jax.tfcaf.grammar import ALLOWED_BUILTINS, MODULES
+from qllm_jax.tfcaf.interpreter import standard_library
 from qllm_jax.tfcaf.interpreter.forms import item_of, named
 from qllm_jax.tfcaf.interpreter.state import Run, expression
 from qllm_jax.tfcaf.ops import registry
@@ -77,6 +78,14 @@ def member(run: Run, path: str) -> Value:
     if module == "math":
         if last in _MATH_CONSTANTS:
             return Static(_MATH_CONSTANTS[last], _math_code(last))
+        return Builtin(path, Code(path))
+    if path.split(".")[0] in standard_library.MODULES:
+        if path not in standard_library.LIBRARY:
+            raise run.refuse(
+                "unknown-operation",
+                f"`{path}` is not an operation we know.",
+                f"Known are: {', '.join(standard_library.known(path.split('.')[0]))}.",
+            )
         return Builtin(path, Code(path))
     if module == "typing" or path in ("torch.Tensor", "torch.nn.Module", "typing"):
         return Dropped(f"the type {last or path}")
@@ -189,6 +198,8 @@ def attribute_of(run: Run, owner: Value, name: str) -> Value:
             return Method(owner, name, c.attribute(owner.code, name))
         case Operation():
             return member(run, f"{owner.op.name}.{name}")
+        case Builtin() if owner.name in standard_library.LIBRARY:
+            return member(run, f"{owner.name}.{name}")
         case Dropped() | DType():
             refuse_dangerous(run, name)
             return Dropped(f"`.{name}` of {describe(owner)}")

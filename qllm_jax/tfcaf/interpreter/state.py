@@ -284,12 +284,28 @@ class Run:
         if name == "_":
             return
         if not emittable(value):
-            self.bind(name, value)
+            self.bind(name, self._with_items_held(name, value))
             return
         target = self.target(name)
         if value.code.text != target:
             self.emit(f"{target} = {value.code.text}")
         self.bind(name, named(value, Code(target)))
+
+    def _with_items_held(self, name: str, value: Value) -> Value:
+        """A container that is not emitted, with the arrays in it in variables of their own."""
+        if isinstance(value, Sequence):
+            places: Any = enumerate(value.items)
+            inside: Any = value.items
+        elif isinstance(value, Mapping):
+            places, inside = list(value.entries.items()), value.entries
+        else:
+            return value
+        for key, item in places:
+            if isinstance(item, Array):
+                held = self.fresh(f"{self.spell(name)}_{key}" if str(key).isalnum() else name)
+                self.emit(f"{held} = {item.code.text}")
+                inside[key] = named(item, Code(held))
+        return value
 
     def target(self, name: str) -> str:
         """The emitted name that an assignment to `name` writes here."""

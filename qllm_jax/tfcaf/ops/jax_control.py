@@ -92,18 +92,14 @@ def _choose(ctx: OpCall, test: Array, body: Value, orelse: Value) -> Value:
 # -- vmap -------------------------------------------------------------------------------------
 
 
-@op("jnp", "jax.vmap", "function|fun, in_axes=0, out_axes=0, axis_name=None, axis_size=None")
-def vmap(
-    ctx: OpCall,
-    function: Value,
-    in_axes: Value,
-    out_axes: Value,
-    axis_name: Value,
-    axis_size: Value,
-) -> Value:
+@op("jnp", "jax.vmap", "function|fun, in_axes=0, out_axes=0, axis_name!=None, axis_size=None")
+@op(
+    "torch",
+    "torch.vmap torch.func.vmap",
+    "function|func, in_axes|in_dims=0, out_axes|out_dims=0, randomness!='error', chunk_size=None",
+)
+def vmap(ctx: OpCall, function: Value, in_axes: Value, out_axes: Value, **sizes: Value) -> Value:
     """The function mapped over an axis of its arguments."""
-    if not ctx.is_none(axis_name):
-        raise ctx.refuse("argument", "named axes are not supported.", "Leave axis_name out.")
     place = ctx.int(out_axes, "out_axes")
 
     def apply(run: Any, args: list[Value], kwargs: dict[str, Value]) -> Value:
@@ -122,6 +118,26 @@ def vmap(
         return _with_axis(ctx, result, call, size, place)
 
     return Transformed(apply, c.call("jax.vmap", [function.code]))
+
+
+@both("vectorize", "function|pyfunc, *, excluded!=None, signature!=None, otypes=None")
+def vectorize(ctx: OpCall, function: Value, otypes: Value) -> Value:
+    """The function of single numbers on every element, broadcasting."""
+
+    def apply(run: Any, args: list[Value], kwargs: dict[str, Value]) -> Value:
+        if kwargs or not args:
+            raise ctx.refuse("argument", "vectorized functions take arrays.", "Pass in order.")
+        arrays = [ctx.array(arg) for arg in args]
+        shape = ctx.broadcast(*arrays)
+        singles: list[Value] = [ctx.result((), x.dtype, x.code, x) for x in arrays]
+        result, code = _symbolic(ctx, function, singles)
+        made = ctx.array(result)
+        if made.shape != ():
+            raise ctx.refuse("shape", "the function gives an array.", "Return one number.")
+        call = c.call(c.call("jnp.vectorize", [code]).text, [x.code for x in arrays])
+        return ctx.result(shape, made.dtype, call, made)
+
+    return Transformed(apply, c.call("jnp.vectorize", [function.code]))
 
 
 def _axes_of(ctx: OpCall, in_axes: Value, count: int) -> list[int | None]:

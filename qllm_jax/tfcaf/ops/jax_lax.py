@@ -179,3 +179,22 @@ def dynamic_update_slice(ctx: OpCall, x: Value, update: Value, start: Value) -> 
         _check_width(ctx, x, axis, ctx.fixed_size(update, axis))
     code = c.call("jax.lax.dynamic_update_slice", [x, ctx.cast(update, x.dtype), start.code])
     return ctx.result(x.shape, x.dtype, code, x, update)
+
+
+@op(
+    "jnp",
+    "jax.ops.segment_sum jax.ops.segment_max jax.ops.segment_min jax.ops.segment_prod",
+    "x|data, ids|segment_ids, count|num_segments=None, indices_are_sorted=False, "
+    "unique_indices=False, bucket_size!=None, mode!=None",
+)
+def segments(ctx: OpCall, x: Value, ids: Value, count: Value, **hints: Value) -> Value:
+    """Rows with the same number reduced to one; how many numbers there are must be given."""
+    x, ids = ctx.array(x), ctx.array(ids)
+    if ctx.is_none(count):
+        raise ctx.refuse("dynamic-shape", "num_segments is not given.", "Pass num_segments.")
+    if ids.dtype != "int" or ids.ndim != 1 or not x.ndim or x.shape[0] != ids.shape[0]:
+        raise ctx.refuse("shape", "it needs one int per row.", "Give a vector of segment ids.")
+    ctx.refuse_mixing(x, [0])
+    size = ctx.int(count, "num_segments")
+    code = c.call(emitted_name(ctx), [x, ids], {"num_segments": size})
+    return ctx.result((size, *x.shape[1:]), x.dtype, code, x)

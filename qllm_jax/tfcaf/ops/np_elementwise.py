@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from qllm_jax.tfcaf import code as c
+from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.ops.numpy_like import as_float, both, cast_to, last_name
 from qllm_jax.tfcaf.ops.registry import op
-from qllm_jax.tfcaf.values import Array, Kind, Sequence, Value
+from qllm_jax.tfcaf.values import Array, Kind, Sequence, Static, Value, same_shape, static
 
-_UNARY = "x|a|input, out!=None, *, where!=True, dtype=None"
-_BINARY = "x|x1|a, y|x2|b, out!=None, *, where!=True, dtype=None"
+_UNARY = "x|a|input, out=None, *, where=True, dtype=None"
+_BINARY = "x|x1|a, y|x2|b, out=None, *, where=True, dtype=None"
 _FLOAT_UNARY = (
     "exp expm1 exp2 log log2 log10 log1p sqrt cbrt sin cos tan sinh cosh tanh deg2rad rad2deg "
     "degrees radians sinc"
@@ -21,6 +24,60 @@ _RENAMED = {"fabs": "abs", "fix": "trunc", "round_": "round", "around": "round",
 _RENAMED |= {"true_divide": "divide", "mod": "remainder", "pow": "power", "acos": "arccos"}
 _RENAMED |= {"asin": "arcsin", "atan": "arctan", "atan2": "arctan2", "amax": "max"}
 _RENAMED |= {"acosh": "arccosh", "asinh": "arcsinh", "atanh": "arctanh", "concat": "concatenate"}
+
+
+_NONE, _EVERYWHERE = static(None), static(True)
+
+
+def ufunc(names: str, signature: str) -> Callable[[Any], Any]:
+    """Register for NumPy and jnp, with NumPy's `out` and `where`."""
+
+    def register(handler: Any) -> Any:
+        @functools.wraps(handler)
+        def with_out(
+            ctx: OpCall,
+            *args: Value,
+            out: Value = _NONE,
+            where: Value = _EVERYWHERE,
+            **given: Value,
+        ) -> Value:
+            if isinstance(where, Static) and where.value is True:
+                made = handler(ctx, *args, **given)
+                return made if ctx.is_none(out) else _written(ctx, out, made)
+            if ctx.is_none(out):
+                raise ctx.refuse(
+                    "uninitialised",
+                    "where its `where` does not hold, the result is whatever memory held.",
+                    "Pass `out=np.zeros_like(x)` too, or use `np.where`.",
+                )
+            test, old = ctx.array(where), ctx.array(out)
+            last = "y" if "y" in given else "x"
+            argument = ctx.array(given[last])
+            # The function is taken at 1 where it does not count: a division by zero there would
+            # give the credit a NaN, `where` or not.
+            safe = c.call("jnp.where", [test, argument, Code("1")])
+            shape = ctx.broadcast(test, argument)
+            given[last] = ctx.result(shape, argument.dtype, safe, argument)
+            made = handler(ctx, **given)
+            code = c.call("jnp.where", [test, made, old])
+            shape = ctx.broadcast(test, made, old)
+            kind = ctx.promote(made, old)
+            return _written(ctx, out, ctx.result(shape, kind, code, made, old))
+
+        return both(names, signature)(with_out)
+
+    return register
+
+
+def _written(ctx: OpCall, out: Value, made: Array) -> Value:
+    """A result that was written into `out`: what has that name has the result now."""
+    from qllm_jax.tfcaf.interpreter.calls import in_place_result
+
+    old = ctx.array(out)
+    if not same_shape(old.shape, made.shape):
+        raise ctx.refuse("shape", "`out` has another shape.", "Leave `out` out.")
+    made = ctx.cast(made, old.dtype)
+    return in_place_result(ctx.run, old, made) if old.code.is_name else made
 
 
 def jnp_name(ctx: OpCall) -> str:
@@ -35,9 +92,9 @@ def _apply(ctx: OpCall, kind: Kind, dtype: Value, *arrays: Array, name: str = ""
     return cast_to(ctx, ctx.result(shape, kind, code, *arrays), dtype)
 
 
-@both(_FLOAT_UNARY, _UNARY)
-@both("arcsin arccos arctan arcsinh arccosh arctanh asin acos atan asinh acosh atanh", _UNARY)
-@both("reciprocal fabs", _UNARY)
+@ufunc(_FLOAT_UNARY, _UNARY)
+@ufunc("arcsin arccos arctan arcsinh arccosh arctanh asin acos atan asinh acosh atanh", _UNARY)
+@ufunc("reciprocal fabs", _UNARY)
 def float_unary(ctx: OpCall, x: Value, dtype: Value) -> Value:
     """A function of floats; ints are taken as floats."""
     x = ctx.array(x)
@@ -46,8 +103,8 @@ def float_unary(ctx: OpCall, x: Value, dtype: Value) -> Value:
     return _apply(ctx, as_float(x.dtype), dtype, x)
 
 
-@both(_SAME_UNARY, _UNARY)
-@both("fix conj conjugate real", _UNARY)
+@ufunc(_SAME_UNARY, _UNARY)
+@ufunc("fix conj conjugate real", _UNARY)
 def same_unary(ctx: OpCall, x: Value, dtype: Value) -> Value:
     """A function that keeps the dtype."""
     x = ctx.array(x)
@@ -56,13 +113,13 @@ def same_unary(ctx: OpCall, x: Value, dtype: Value) -> Value:
     return _apply(ctx, x.dtype, dtype, x)
 
 
-@both("isnan isinf isfinite isposinf isneginf logical_not iscomplex signbit", _UNARY)
+@ufunc("isnan isinf isfinite isposinf isneginf logical_not iscomplex signbit", _UNARY)
 def bool_unary(ctx: OpCall, x: Value, dtype: Value) -> Value:
     """A test of each element."""
     return _apply(ctx, "bool", dtype, ctx.array(x))
 
 
-@both("invert bitwise_not", _UNARY)
+@ufunc("invert bitwise_not", _UNARY)
 def invert(ctx: OpCall, x: Value, dtype: Value) -> Value:
     """`~x`, for bools and ints."""
     x = ctx.array(x)
@@ -71,29 +128,29 @@ def invert(ctx: OpCall, x: Value, dtype: Value) -> Value:
     return _apply(ctx, x.dtype, dtype, x, name="invert")
 
 
-@both("add subtract multiply maximum minimum fmax fmin floor_divide remainder mod fmod", _BINARY)
-@both("power pow", _BINARY)
+@ufunc("add subtract multiply maximum minimum fmax fmin floor_divide remainder mod fmod", _BINARY)
+@ufunc("power pow", _BINARY)
 def same_binary(ctx: OpCall, x: Value, y: Value, dtype: Value) -> Value:
     """Arithmetic in the common dtype."""
     x, y = ctx.array(x), ctx.array(y)
     return _apply(ctx, ctx.promote(x, y), dtype, x, y)
 
 
-@both("divide true_divide hypot arctan2 atan2 logaddexp logaddexp2 copysign float_power", _BINARY)
-@both("heaviside", _BINARY)
+@ufunc("divide true_divide hypot arctan2 atan2 logaddexp logaddexp2 copysign float_power", _BINARY)
+@ufunc("heaviside", _BINARY)
 def float_binary(ctx: OpCall, x: Value, y: Value, dtype: Value) -> Value:
     """Arithmetic that gives floats."""
     return _apply(ctx, "float", dtype, ctx.array(x), ctx.array(y))
 
 
-@both("equal not_equal less less_equal greater greater_equal", _BINARY)
-@both("logical_and logical_or logical_xor", _BINARY)
+@ufunc("equal not_equal less less_equal greater greater_equal", _BINARY)
+@ufunc("logical_and logical_or logical_xor", _BINARY)
 def bool_binary(ctx: OpCall, x: Value, y: Value, dtype: Value) -> Value:
     """Comparisons and logic."""
     return _apply(ctx, "bool", dtype, ctx.array(x), ctx.array(y))
 
 
-@both("bitwise_and bitwise_or bitwise_xor left_shift right_shift", _BINARY)
+@ufunc("bitwise_and bitwise_or bitwise_xor left_shift right_shift", _BINARY)
 def bits(ctx: OpCall, x: Value, y: Value, dtype: Value) -> Value:
     """Logic on bools and bits of ints."""
     x, y = ctx.array(x), ctx.array(y)
@@ -173,6 +230,28 @@ def select(ctx: OpCall, conditions: Value, choices: Value, default: Value) -> Va
     return ctx.result(shape, ctx.promote(*values, other), code, *values, other)
 
 
+@both("piecewise", "x, conditions|condlist, functions|funclist")
+def piecewise(ctx: OpCall, x: Value, conditions: Value, functions: Value) -> Value:
+    """The function of the last condition that holds; one more function is for all others."""
+    from qllm_jax.tfcaf.interpreter.standard_library import call_value
+
+    x = ctx.array(x)
+    tests = [ctx.array(item) for item in ctx.items(conditions)]
+    choices = ctx.items(functions)
+    if not tests or not 0 <= len(choices) - len(tests) <= 1:
+        raise ctx.refuse("argument", "it needs as many functions as conditions.", "Pair them up.")
+    values = [
+        ctx.array(v if isinstance(v, Array | Static) else call_value(ctx.run, v, [x]))
+        for v in choices
+    ]
+    made = values.pop() if len(values) > len(tests) else ctx.array(static(0.0))
+    for test, value in zip(tests, values, strict=True):
+        shape = ctx.broadcast(test, value, made)
+        code = c.call("jnp.where", [test, value, made])
+        made = ctx.result(shape, ctx.promote(value, made), code, value, made)
+    return ctx.result(ctx.broadcast(x, made), x.dtype, ctx.cast(made, x.dtype).code, made)
+
+
 @both("astype", "x, dtype")
 @both(".astype", "x, dtype, copy=True, order!='K', casting!='unsafe'")
 def astype(ctx: OpCall, x: Value, dtype: Value, copy: Value | None = None) -> Value:
@@ -201,7 +280,7 @@ def array_equal(ctx: OpCall, x: Value, y: Value) -> Value:
 @both("iterable isscalar ndim size shape", "x|a")
 def facts(ctx: OpCall, x: Value) -> Value:
     """Facts of a shape, as Python values."""
-    from qllm_jax.tfcaf.values import num_elements, static
+    from qllm_jax.tfcaf.values import num_elements
 
     name = last_name(ctx)
     x = ctx.array(x) if not isinstance(x, Sequence) else ctx.run.stack_display(x, ctx)

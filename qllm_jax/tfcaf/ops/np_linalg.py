@@ -11,7 +11,7 @@ from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.ops.np_reductions import reduced_shape
 from qllm_jax.tfcaf.ops.numpy_like import both, has_batch, inferred, last_name, numbers
 from qllm_jax.tfcaf.ops.registry import op
-from qllm_jax.tfcaf.values import Array, Batch, Static, Value, same_dim
+from qllm_jax.tfcaf.values import Array, Batch, Static, Value, describe, same_dim
 
 
 def _pair(ctx: OpCall, x: Value, y: Value) -> tuple[Array, Array]:
@@ -24,8 +24,9 @@ def _pair(ctx: OpCall, x: Value, y: Value) -> tuple[Array, Array]:
 @both("dot vdot inner outer kron cross", "x|a, y|b, out!=None")
 @op("numpy", ".dot", "x, y|b, out!=None")
 @op("jnp", ".dot", "x, y|b")
-def product_of(ctx: OpCall, x: Value, y: Value) -> Value:
-    """Products of vectors and matrices."""
+@op("jnp", "lax.dot", "x|lhs, y|rhs, precision=None, preferred_element_type=None")
+def product_of(ctx: OpCall, x: Value, y: Value, **how: Value) -> Value:
+    """Products of vectors and matrices; in what precision is the trainer's to say."""
     x, y = ctx.array(x), ctx.array(y)
     name = last_name(ctx)
     if name in ("vdot", "outer", "kron") and (has_batch(x.shape) or has_batch(y.shape)):
@@ -37,6 +38,22 @@ def product_of(ctx: OpCall, x: Value, y: Value) -> Value:
         if has_batch(x.shape) and has_batch(y.shape):
             raise ctx.mixes_batch("pairs every sample with every other")
     return inferred(ctx, f"jax.numpy.{name}", [x, y])
+
+
+_OUTER = "add subtract multiply divide true_divide maximum minimum power"
+
+
+@both(" ".join(f"{name}.outer" for name in _OUTER.split()), "x|a, y|b")
+def ufunc_outer(ctx: OpCall, x: Value, y: Value) -> Value:
+    """`np.subtract.outer(x, y)`: the ufunc of every pair."""
+    x, y = ctx.array(x), ctx.array(y)
+    if has_batch(x.shape) or has_batch(y.shape):
+        raise ctx.mixes_batch("pairs every sample with every other")
+    ufunc = ctx.name.split(".")[-2].replace("true_divide", "divide")
+    kind = "float" if ufunc == "divide" else ctx.promote(x, y)
+    spread = c.subscript(x.code, ", ".join([":"] * x.ndim + ["None"] * y.ndim)) if y.ndim else x
+    code = c.call(f"jnp.{ufunc}", [spread, y])
+    return ctx.result((*x.shape, *y.shape), kind, code, x, y)
 
 
 @both("tensordot", "x|a, y|b, axes=2")
@@ -142,6 +159,19 @@ def triangle(ctx: OpCall, x: Value, k: Value) -> Value:
     ctx.refuse_mixing(x, range(max(0, x.ndim - 2), x.ndim))
     options = {"k": ctx.int(k)} if ctx.int(k) else {}
     return ctx.result(x.shape, x.dtype, c.call(f"jnp.{last_name(ctx)}", [x], options), x)
+
+
+@both("linalg.matrix_power", "x|a, n")
+@op("torch", "torch.matrix_power .matrix_power torch.linalg.matrix_power", "x|input|A, n")
+def matrix_power(ctx: OpCall, x: Value, n: Value) -> Value:
+    """The product of n equal square matrices."""
+    x, times = ctx.array(x), ctx.int(n, "n")
+    if x.ndim < 2 or not 0 <= times <= 64:
+        raise ctx.refuse("argument", "it needs a matrix and 0 ≤ n ≤ 64.", "Use a small power.")
+    ctx.refuse_mixing(x, [x.ndim - 2, x.ndim - 1])
+    if not same_dim(x.shape[-1], x.shape[-2]):
+        raise ctx.refuse("shape", f"{describe(x)} is not square.", "Use a square matrix.")
+    return ctx.result(x.shape, "float", c.call("jnp.linalg.matrix_power", [x, times]), x)
 
 
 @both("linalg.multi_dot", "arrays")

@@ -17,7 +17,18 @@ from qllm_jax.tfcaf.ops.numpy_like import (
     numbers,
 )
 from qllm_jax.tfcaf.ops.registry import op
-from qllm_jax.tfcaf.values import Array, Batch, Dim, Kind, Shape, Static, Value, same_dim, static
+from qllm_jax.tfcaf.values import (
+    Array,
+    Batch,
+    Dim,
+    Kind,
+    Shape,
+    Static,
+    Value,
+    same_dim,
+    same_shape,
+    static,
+)
 
 NONE = static(None)
 
@@ -257,20 +268,75 @@ def accumulate(ctx: OpCall, x: Value, axis: Value) -> Value:
     )
 
 
-@both("diff", "x|a, n=1, axis=-1, prepend!=None, append!=None")
-def diff(ctx: OpCall, x: Value, n: Value, axis: Value) -> Value:
-    """Differences of neighbours."""
+@both("diff", "x|a, n=1, axis=-1, prepend=None, append=None")
+@op("torch", "torch.diff .diff", "x|input, n=1, axis|dim=-1, prepend=None, append=None")
+def diff(ctx: OpCall, x: Value, n: Value, axis: Value, prepend: Value, append: Value) -> Value:
+    """Differences of neighbours, after what is put in front and behind."""
     x = ctx.array(x)
     number = ctx.axis(x, axis)
     ctx.refuse_mixing(x, [number])
-    options = {"axis": axis.code} if ctx.int(axis) != -1 else {}
+    options: dict[str, Any] = {"axis": axis.code} if ctx.int(axis) != -1 else {}
     times = ctx.int(n)
-    shape = list(x.shape)
-    shape[number] = max(0, ctx.fixed_size(x, number) - times)
     if times < 0:
         raise ctx.refuse("argument", "n is negative.", "Use n=1.")
+    size, sources = ctx.fixed_size(x, number), [x]
+    for name, value in (("prepend", prepend), ("append", append)):
+        if ctx.is_none(value):
+            continue
+        end = ctx.array(value)
+        rest = [(*a.shape[:number], *a.shape[number + 1 :]) for a in (x, end)]
+        if end.ndim and (end.ndim != x.ndim or not same_shape(*rest)):
+            raise ctx.refuse("shape", f"`{name}` does not fit.", "Give it the array's other axes.")
+        size += ctx.fixed_size(end, number) if end.ndim else 1
+        options[name] = end.code
+        sources.append(end)
+    shape = (*x.shape[:number], max(0, size - times), *x.shape[number + 1 :])
     code = c.call("jnp.diff", [x, *([times] if times != 1 else [])], options)
-    return ctx.result(shape, x.dtype, code, x)
+    return ctx.result(shape, ctx.promote(*sources), code, *sources)
+
+
+_REDUCED_BY = {
+    "add": "sum",
+    "multiply": "prod",
+    "maximum": "max",
+    "minimum": "min",
+    "logical_and": "all",
+    "logical_or": "any",
+}
+
+
+@both(" ".join(f"{name}.reduce" for name in _REDUCED_BY), "x|array, axis=0, keepdims=False")
+def ufunc_reduce(ctx: OpCall, x: Value, axis: Value, keepdims: Value) -> Value:
+    """`np.add.reduce(x)`: the reduction by a ufunc, over the first axis unless said otherwise."""
+    x, keep = ctx.array(x), ctx.bool(keepdims, "keepdims")
+    axes = ctx.axes(x, axis)
+    ctx.refuse_mixing(x, axes)
+    name = _REDUCED_BY[ctx.name.split(".")[-2]]
+    kinds: dict[str, Kind] = {"all": "bool", "any": "bool", "max": x.dtype, "min": x.dtype}
+    options = {"axis": axis.code, **({"keepdims": True} if keep else {})}
+    code = c.call(f"jnp.{name}", [x], options)
+    return ctx.result(reduced_shape(x, axes, keep), kinds.get(name, as_number(x.dtype)), code, x)
+
+
+@both("bincount", "x, weights=None, minlength|length=None")
+@op("torch", "torch.bincount .bincount", "x|input, weights=None, minlength=None")
+def bincount(ctx: OpCall, x: Value, weights: Value, minlength: Value) -> Value:
+    """How often each number below `minlength` occurs, or the sum of its weights."""
+    x = ctx.array(x)
+    if ctx.is_none(minlength):
+        raise ctx.refuse(
+            "dynamic-shape", "how long it is depends on the data.", "Pass how many bins there are."
+        )
+    if x.dtype != "int" or x.ndim != 1:
+        raise ctx.refuse("dtype", "it counts a vector of ints.", "Cast and flatten it.")
+    size = ctx.int(minlength, "minlength")
+    ctx.refuse_mixing(x, [0])
+    given = [] if ctx.is_none(weights) else [ctx.array(weights)]
+    if given and not same_shape(given[0].shape, x.shape):
+        raise ctx.refuse("shape", "the weights differ in shape.", "Give one weight per number.")
+    options = {"weights": given[0].code} if given else {}
+    code = c.call("jnp.bincount", [x], {**options, "length": size})
+    return ctx.result((size,), "float" if given else "int", code, *given)
 
 
 @both("sort", "x|a, axis=-1, kind=None, order!=None, *, stable=True, descending=False")

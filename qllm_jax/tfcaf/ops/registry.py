@@ -95,8 +95,6 @@ _NEAREST = {  # names that difflib would not find
     "masked_select": "where",
     "unique": "where",
     "softargmax": "softmax",
-    "apply_along_axis": "vmap",
-    "vectorize": "vmap",
 }
 
 

@@ -189,7 +189,7 @@ def masked_select(ctx: OpCall, x: Value, mask: Value) -> Value:
     "x|input, "
     "*ignored, as_tuple=False, sorted=True, return_inverse=False, return_counts=False, dim=None",
 )
-@op("torch", "torch.bincount .bincount torch.unique_consecutive", "x|input, *ignored, minlength=0")
+@op("torch", "torch.unique_consecutive", "x|input, *ignored")
 def dynamic(ctx: OpCall, x: Value, **ignored: Any) -> Value:
     """Refused: the size of the result depends on the data."""
     raise ctx.refuse(
@@ -287,7 +287,8 @@ def triangle_indices(ctx: OpCall, row: Value, col: Value, offset: Value, **ignor
         (i, j) for i in range(rows) for j in range(columns) if (j - i <= k if lower else j - i >= k)
     ]
     const = (tuple(i for i, _ in pairs), tuple(j for _, j in pairs))
-    text = f"jnp.stack(jnp.{same(ctx.name)}({rows}, {k}, {columns}))"
+    sizes = [rows, *([k] if k or columns != rows else []), *([columns] if columns != rows else [])]
+    text = f"jnp.stack(jnp.{same(ctx.name)}({', '.join(map(str, sizes))}))"
     made = ctx.result((2, len(pairs)), "int", c.Code(text))
     made.const = const
     return made

@@ -367,18 +367,6 @@ def quantile(
     return ctx.result(reduced_shape(x, axes, keep), "float", code, x)
 
 
-@op("torch", "torch.diff .diff", "x|input, n=1, axis|dim=-1")
-def diff(ctx: OpCall, x: Value, n: Value, axis: Value) -> Array:
-    """Differences of neighbours."""
-    x, along, times = ctx.array(x), None, ctx.int(n)
-    along = ctx.axis(x, axis)
-    shape = list(x.shape)
-    shape[along] = max(0, ctx.fixed_size(x, along) - times)
-    options = {} if along == x.ndim - 1 else {"axis": along}
-    code = c.call("jnp.diff", [x, *([times] if times != 1 else [])], options)
-    return ctx.result(shape, x.dtype, code, x)
-
-
 @op("torch", "torch.dist .dist", "x|input, other, p=2")
 def dist(ctx: OpCall, x: Value, other: Value, p: Value) -> Array:
     """The norm of a difference."""
