@@ -125,14 +125,14 @@ def _read(
         if failures and failures[0].rule == "mixes-batch" and row and not batched:
             break  # a row of shape (1,) is one sample of a batch, not a q_tot
         return reading
-    raise failures[0]
+    raise next((error for error in failures if error.rule in _DECIDED), failures[0])
 
 
 _DECIDED = frozenset(  # refusals that no other reading of the shapes can lift
     words(
         "import underscore unknown-operation io callback random learnable autograd while "
-        "memory builtin undefined-name recursion too-big too-deep with decorator mixed- "
-        "dialect string"
+        "memory builtin undefined-name recursion too-big too-deep with decorator string "
+        "mixed-dialect global"
     )
 )
 

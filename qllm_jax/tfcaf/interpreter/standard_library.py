@@ -135,9 +135,9 @@ def _repeat(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
 
 def _islice(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
     expect(run, "islice", args, (2, 3, 4))
-    bounds = [plain(run, arg) for arg in args[1:]]
+    items, bounds = items_of(run, args[0], "islice"), [plain(run, arg) for arg in args[1:]]
     try:
-        return written_out(run, itertools.islice(items_of(run, args[0], "islice"), *bounds))
+        return written_out(run, itertools.islice(items, *bounds))
     except (TypeError, ValueError) as error:
         raise run.refuse("static-error", f"`islice` fails: {error}.", "Check it.") from None
 
