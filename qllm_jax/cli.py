@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     job("generate", _generate, "Write, verify and evaluate a TFCAF for a task.")
     job("train", _train, "Train one mixer over many seeds.")
     job("compare", _compare, "Train several mixers at equal configuration and report.")
+    job("sweep", _sweep, "Train many settings: sweep.lr=[1e-4,1e-3] sweep.tau=uniform(0.1,1).")
     job("bench", _bench, "Time a training for growing numbers of seeds, and its parts.")
 
     resume = commands.add_parser(
@@ -134,6 +135,13 @@ def _resume(args: argparse.Namespace) -> int:
     from qllm_jax import pipeline
 
     return pipeline.resume(args.run).exit_code
+
+
+def _sweep(args: argparse.Namespace) -> int:
+    from qllm_jax import pipeline
+    from qllm_jax.compose import compose_config
+
+    return pipeline.sweep(compose_config(args.overrides)).exit_code
 
 
 def _bench(args: argparse.Namespace) -> int:

@@ -1,10 +1,11 @@
-"""From `configs/` and command-line overrides to a `Config`. Only cli and tests import this."""
+"""From `configs/` and command-line overrides to a `Config`. Only the commands import this."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qllm_jax.config import Config
+from qllm_jax.config import Config, SweepConfig
 from qllm_jax.config_mapping import config_from_mapping, config_to_mapping
 from qllm_jax.errors import UserError, unknown_name
 from qllm_jax.paths import data_dir
@@ -14,7 +15,9 @@ def compose_config(overrides: Sequence[str] = (), config_dir: Path | None = None
     """Compose the configuration as `qllm-jax … OVERRIDES` does.
 
     Args:
-        overrides: Hydra overrides such as `task=matrix/climbing` or `learner.lr=1e-3`.
+        overrides: Hydra overrides such as `task=matrix/climbing` or `learner.lr=1e-3`; what is
+            swept, such as `sweep.lr=[1e-4,1e-3]` or `sweep.discount=uniform(0.9,0.99)`; and
+            `config=FILE`, the `config.yaml` of a run or of a sweep's best setting to start from.
         config_dir: Directory of `config.yaml` and its groups; None is the shipped `configs`.
 
     Raises:
@@ -27,18 +30,90 @@ def compose_config(overrides: Sequence[str] = (), config_dir: Path | None = None
     from omegaconf.errors import OmegaConfBaseException
 
     directory = Path(config_dir) if config_dir is not None else data_dir("configs")
+    swept, overrides = _swept_values(overrides)
+    start, overrides = _starting_config(overrides, directory)
     _check_overrides(overrides, directory)
     try:
         with initialize_config_dir(config_dir=str(directory.resolve()), version_base="1.3"):
             # `++` adds a key that the YAML leaves to its dataclass default; our own check follows.
-            composed = compose("config", overrides=[_forced(item, directory) for item in overrides])
-        values = OmegaConf.to_container(composed, resolve=True)
+            forced = [forced_override(item, directory) for item in overrides]
+            composed = compose("config", overrides=forced)
+            if start is not None:
+                changes = compose(overrides=[item for item in forced if item[0] in "+~"])
+                composed = OmegaConf.merge(OmegaConf.create(start), changes)
+        values: Any = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         message = str(error).strip().splitlines()[0]
         raise UserError(f"the configuration could not be composed: {message}") from None
     if not isinstance(values, dict):
         raise UserError(f"{directory / 'config.yaml'} must hold a mapping.")
+    if swept:
+        sweep = values.setdefault("sweep", {})
+        sweep["values"] = {**(sweep.get("values") or {}), **swept}
     return config_from_mapping({str(key): value for key, value in values.items()})
+
+
+def _swept_values(overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """What is swept by name, and the other overrides.
+
+    Hydra's grammar has no `uniform(0.9,0.99)`, so these never reach it.
+    """
+    settings = {field.name for field in dataclasses.fields(SweepConfig)} - {"values"}
+    swept: dict[str, Any] = {}
+    others = []
+    for item in overrides:
+        name, equals, text = item.partition("=")
+        key = name.removeprefix("sweep.").removeprefix("values.")
+        if not equals or not name.startswith("sweep.") or key in settings:
+            others.append(item)
+        else:
+            swept[key] = _swept_value(text)
+    return swept, others
+
+
+def _swept_value(text: str) -> Any:
+    """A list, one value, or the text of a distribution; `1e-4` is a number, which YAML denies."""
+    import yaml
+
+    if "(" in text:
+        return text
+    try:
+        value = yaml.safe_load(f"[{text}]" if "," in text and text[:1] != "[" else text)
+    except yaml.YAMLError:
+        raise UserError(f"{text!r} is not a list of values; write [1e-4,1e-3].") from None
+    return [_number(v) for v in value] if isinstance(value, list) else _number(value)
+
+
+def _number(value: Any) -> Any:
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _starting_config(
+    overrides: Sequence[str], directory: Path
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """The mapping of `config=FILE`, and the other overrides; None without one."""
+    import yaml
+
+    files = [item.partition("=")[2] for item in overrides if item.startswith("config=")]
+    others = [item for item in overrides if not item.startswith("config=")]
+    if not files:
+        return None, others
+    groups = [item for item in others if item.partition("=")[0] in config_groups(directory)]
+    if groups:
+        raise UserError(
+            f"config={files[-1]} is a whole configuration, to which {groups[0]} cannot be added. "
+            "Override single keys, such as mixer.name=qmix, or leave config= out."
+        )
+    try:
+        start = yaml.safe_load(Path(files[-1]).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"config={files[-1]} could not be read: {error}.") from None
+    if not isinstance(start, dict):
+        raise UserError(f"config={files[-1]} must hold a mapping, as a run's config.yaml does.")
+    return start, others
 
 
 def config_groups(config_dir: Path) -> dict[str, list[str]]:
@@ -83,6 +158,11 @@ def _known_keys() -> list[str]:
     return walk("", config_to_mapping(Config()))
 
 
-def _forced(item: str, directory: Path) -> str:
-    name = item.partition("=")[0]
-    return item if name in config_groups(directory) or item[0] in "+~" else f"++{item}"
+def forced_override(item: str, config_dir: Path) -> str:
+    """An override with Hydra's `++`, which adds a key that the YAML leaves to its default.
+
+    Groups, options of Hydra's command line and its own keys stay as they are.
+    """
+    name, equals, _ = item.partition("=")
+    theirs = not equals or item[0] in "+~-" or name.split(".")[0].split("/")[0] == "hydra"
+    return item if theirs or name in config_groups(config_dir) else f"++{item}"

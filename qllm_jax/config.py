@@ -491,6 +491,40 @@ class BenchConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class SweepConfig:
+    """What `qllm-jax sweep` tries. Every setting is trained with the runner's seeds.
+
+    Attributes:
+        method: `auto` is the grid where every value is a list, else `random`; `grid` takes every
+            combination; `random` draws `num_samples`; `halving` trains the grid, or the draws, for
+            a part of the budget and the best of them again for more.
+        num_samples: Settings that are drawn; None is the whole grid, or 16 where there is a
+            distribution.
+        seed: Of the drawing.
+        rungs: Of `halving`: rung r of R has 1 / eta^(R-1-r) of `runner.num_env_steps`.
+        eta: Of `halving`: one setting in eta goes on to the next rung.
+        values: What is swept, by name: a list, or `uniform(low,high)` or `loguniform(low,high)`.
+            On the command line `sweep.lr=[1e-4,1e-3]`; a name without a section is the learner's,
+            or that of the one section that has it.
+    """
+
+    method: Literal["auto", "grid", "random", "halving"] = "auto"
+    num_samples: int | None = None
+    seed: int = 0
+    rungs: int = 3
+    eta: int = 2
+    values: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _positive("sweep", self, "rungs")
+        require(self.eta >= 2, f"sweep.eta is {self.eta}; it must be at least 2.")
+        require(
+            self.num_samples is None or self.num_samples > 0,
+            f"sweep.num_samples is {self.num_samples}; it must be positive, or null for the grid.",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     """Everything one job needs."""
 
@@ -504,3 +538,4 @@ class Config:
     synthesis: SynthesisConfig = dataclasses.field(default_factory=SynthesisConfig)
     compare: CompareConfig = dataclasses.field(default_factory=CompareConfig)
     bench: BenchConfig = dataclasses.field(default_factory=BenchConfig)
+    sweep: SweepConfig = dataclasses.field(default_factory=SweepConfig)

@@ -4,6 +4,7 @@
     train      artifact ──► one mixer over S seeds ──► run directory
     compare    several mixers at equal configuration ──► run directories ──► report
     run        generate, then compare
+    sweep      one mixer at many settings ──► table, figure, the best as a config
     bench      one configuration, timed for growing numbers of seeds
 
 A job stops cleanly at the first Ctrl-C, between two compiled chunks, and reports what there is.
@@ -19,12 +20,12 @@ import yaml
 
 from qllm_jax.bench import Throughput, bench_figure, bench_record, bench_tables
 from qllm_jax.bench import measure as measure_bench
-from qllm_jax.config import Config, MixerConfig
+from qllm_jax.config import Config, MixerConfig, SweepConfig
 from qllm_jax.config_mapping import config_from_mapping, config_to_mapping
 from qllm_jax.errors import UserError, unknown_name
 from qllm_jax.interrupt import StopRequest
 from qllm_jax.llm import make_client
-from qllm_jax.networks import mixer_names
+from qllm_jax.networks import Mixer, mixer_names
 from qllm_jax.paths import data_dir
 from qllm_jax.reporting import (
     candidate_table,
@@ -51,12 +52,24 @@ from qllm_jax.results import (
     write_text,
 )
 from qllm_jax.schedule import make_schedule
+from qllm_jax.sweep import (
+    Group,
+    SweepResult,
+    check_budgets,
+    draw_settings,
+    run_sweep,
+    sweep_csv,
+    sweep_figure,
+    sweep_record,
+    sweep_table,
+    with_setting,
+)
 from qllm_jax.synthesis import SynthesisEvent, SynthesisResult
 from qllm_jax.synthesis import generate as synthesise
 from qllm_jax.tasks import get_task
 from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.tfcaf import Artifact, load_artifact, save_artifact
-from qllm_jax.training import Runs, runs_for_seeds
+from qllm_jax.training import ChunkReport, Runs, runs_for_seeds
 from qllm_jax.training_run import mixer_of, resume_one, train_one, train_or_resume
 from qllm_jax.verify import check_program
 
@@ -173,6 +186,13 @@ def bench(config: Config) -> JobOutcome:
     return JobOutcome(directory)
 
 
+def sweep(config: Config) -> JobOutcome:
+    """`qllm-jax sweep`: train every setting of `config.sweep`; leaves the best as a config."""
+    spec = _checked_task(config)
+    check_budgets(config, spec, draw_settings(config))
+    return _sweep_in(config, _job_directory(config, "sweep"))
+
+
 def run(config: Config) -> JobOutcome:
     """`qllm-jax run`: the main job, from the task's description to the report."""
     _checked_task(config)
@@ -208,7 +228,70 @@ def _run_in(config: Config, directory: Path) -> JobOutcome:
             return _compare(config, spec, result.artifact, directory, console, should_stop, result)
 
 
-_JOBS = {"compare": _compare_in, "generate": _generate_in, "run": _run_in}
+def _sweep_in(config: Config, directory: Path) -> JobOutcome:
+    spec = _checked_task(config)
+    settings = draw_settings(config)
+    seeds = config.runner.num_seeds
+
+    def named_mixer(one: Config) -> tuple[Mixer, float]:
+        held = load_tfcaf(one.mixer, spec) if one.mixer.name.startswith("tfcaf") else None
+        return mixer_of(one, spec, held)
+
+    with Console() as console, StopRequest() as should_stop:
+        console.print(f"{len(settings):,} settings × {seeds:,} seeds: {directory}")
+
+        def on_group(group: Group) -> None:
+            title = f"sweep {group.number + 1}/{group.count}"
+            if config.sweep.method == "halving":
+                title += f", rung {group.rung + 1}/{config.sweep.rungs}"
+            steps = group.config.runner.num_env_steps
+            console.phase(title, steps, num_seeds=group.num_runs)
+
+        def on_chunk(group: Group, chunk: ChunkReport) -> None:
+            if chunk.env_steps == 0:
+                console.compiled(chunk.compile_s)
+            returns = chunk.metrics["return"].reshape(-1, seeds).mean(axis=1)
+            console.update(chunk.env_steps, best=float(returns.max()))
+            if chunk.env_steps == group.config.runner.num_env_steps:
+                console.finish()
+
+        result = run_sweep(
+            config,
+            spec,
+            settings,
+            named_mixer,
+            directory / "trainings",
+            on_group=on_group,
+            on_chunk=on_chunk,
+            should_stop=should_stop,
+        )
+        _write_sweep(config, spec, directory, result, console)
+    return JobOutcome(directory, interrupted=result.interrupted)
+
+
+def _write_sweep(
+    config: Config, spec: TaskSpec, directory: Path, result: SweepResult, console: Console
+) -> None:
+    """Everything that a sweep leaves, as far as it got."""
+    if result.best is None:
+        console.print(f"nothing was finished; `qllm-jax resume {directory}` goes on.")
+        return
+    record = sweep_record(result, command_line(), config_to_mapping(config))
+    write_text(directory / "sweep.json", json.dumps(record) + "\n")
+    write_text(directory / "sweep.csv", sweep_csv(result))
+    save_figure_png(directory / "sweep.png", sweep_figure(result, spec.score))
+    best = dataclasses.replace(with_setting(config, result.best.setting), sweep=SweepConfig())
+    path = directory / "best.yaml"
+    write_text(path, yaml.safe_dump(config_to_mapping(best), sort_keys=False, allow_unicode=True))
+    title = f"{spec.name}, {config.mixer.name}"
+    console.print_table(sweep_table(result, title, spec.score, config))
+    console.print(f"table and figure: {directory}")
+    console.print(f"the best again: qllm-jax train config={path}")
+    if result.interrupted:
+        console.print(f"stopped; `qllm-jax resume {directory}` goes on.")
+
+
+_JOBS = {"compare": _compare_in, "generate": _generate_in, "run": _run_in, "sweep": _sweep_in}
 
 
 def report(paths: Sequence[Path], output: Path) -> Path:

@@ -20,14 +20,16 @@ ALLOWED = {
     "training": {"envs", "networks", "learning", "tasks"},
     "synthesis": {"llm", "verify", "tfcaf", "tasks", "training", "networks"},
     "bench": {"training", "networks", "tasks", "results"},
+    "sweep": {"training", "networks", "tasks", "results"},
     "reporting": {"synthesis", "training", "results", "tasks", "tfcaf"},
     "training_run": {
         "training", "results", "tasks", "tfcaf", "networks", "interrupt", "reporting",
     },
     "pipeline": {
         "synthesis", "training", "results", "tasks", "tfcaf", "networks", "llm",
-        "interrupt", "reporting", "training_run", "verify", "bench",
+        "interrupt", "reporting", "training_run", "verify", "bench", "sweep",
     },
+    "multirun": {"pipeline", "compose", "runtime", "results"},
     "__init__": {"pipeline"},
 }  # fmt: skip
 BASE = {"types", "config", "config_mapping", "errors", "paths", "schedule", "jaxprs"}

@@ -12,7 +12,8 @@ A *run* is a seed id with its traced settings. Plain training has one run per se
 
     runs_for_seeds(config, mixer_scale(config.mixer.scale, num_agents, artifact_scale))
 
-A tournament has K · S, candidate-major, for a mixer made with K functions:
+Trainings that differ in traced settings are joined with `join_runs`. A tournament has K · S runs,
+candidate-major, for a mixer made with K functions:
 
     mixer = make_mixer(config.mixer, num_agents, state_dim, tfcafs=functions)
     output = run_training(spec, mixer, config, runs=runs_for_tournament(config, K, scale))
@@ -27,6 +28,7 @@ from qllm_jax.training.runner import ChunkReport, TrainingOutput, params_struct,
 from qllm_jax.training.runs import (
     Hyper,
     Runs,
+    join_runs,
     make_hyper,
     mixer_scale,
     runs_for_seeds,
@@ -40,6 +42,7 @@ __all__ = [
     "NetworkParams",
     "Runs",
     "TrainingOutput",
+    "join_runs",
     "load_params",
     "make_hyper",
     "matmul_precision_scope",

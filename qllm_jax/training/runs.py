@@ -104,6 +104,14 @@ def runs_for_seeds(config: Config, scale: float = 1.0) -> Runs:
     )
 
 
+def join_runs(parts: Sequence[Runs]) -> Runs:
+    """The runs of all parts, one after the other."""
+    return Runs(
+        seed_ids=np.concatenate([part.seed_ids for part in parts]),
+        hyper=jax.tree.map(lambda *leaves: np.concatenate(leaves), *[part.hyper for part in parts]),
+    )
+
+
 def runs_for_tournament(
     config: Config, num_candidates: int, scale: float | Sequence[float] = 1.0
 ) -> Runs:
