@@ -47,6 +47,8 @@ def compose_config(overrides: Sequence[str] = (), config_dir: Path | None = None
         raise UserError(f"the configuration could not be composed: {message}") from None
     if not isinstance(values, dict):
         raise UserError(f"{directory / 'config.yaml'} must hold a mapping.")
+    if values.get("runner", {}).get("num_seeds") == "max":
+        values["runner"]["num_seeds"] = 0
     if swept:
         sweep = values.setdefault("sweep", {})
         sweep["values"] = {**(sweep.get("values") or {}), **swept}

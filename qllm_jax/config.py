@@ -288,13 +288,16 @@ class RunnerConfig:
     """How much is run, where, and what is kept.
 
     Attributes:
-        num_seeds: S independent seeds, ids `first_seed … first_seed + S - 1`.
+        num_seeds: S independent seeds, ids `first_seed … first_seed + S - 1`. 0, on the command
+            line `max`, is as many as fit into memory at once.
         first_seed: Id of the first seed.
         num_env_steps: Environment steps per seed.
         num_evaluations: Greedy evaluations during training, evenly spaced; one more precedes
             training (the untrained policy).
         num_eval_episodes: Episodes per evaluation and seed.
         num_devices: Devices to shard seeds over; None is all.
+        memory_gib: Device memory that a program may take, in GiB per device; seeds that do not
+            fit are trained in waves. None is nine tenths of what the device has.
         matmul_precision: `highest`, `tf32` or `bf16`.
         output_dir: Parent of run directories.
     """
@@ -305,12 +308,19 @@ class RunnerConfig:
     num_evaluations: int = 20
     num_eval_episodes: int = 64
     num_devices: int | None = None
+    memory_gib: float | None = None
     matmul_precision: Literal["highest", "tf32", "bf16"] = "highest"
     output_dir: str = "runs"
 
     def __post_init__(self) -> None:
-        _positive(
-            "runner", self, "num_seeds", "num_env_steps", "num_evaluations", "num_eval_episodes"
+        _positive("runner", self, "num_env_steps", "num_evaluations", "num_eval_episodes")
+        require(
+            self.num_seeds >= 0,
+            f"runner.num_seeds is {self.num_seeds}; it must be positive, or max.",
+        )
+        require(
+            self.memory_gib is None or self.memory_gib > 0,
+            f"runner.memory_gib is {self.memory_gib}; it must be positive, or null.",
         )
         require(
             self.num_devices is None or self.num_devices > 0,

@@ -22,7 +22,7 @@ from qllm_jax.bench import Throughput, bench_figure, bench_record, bench_tables
 from qllm_jax.bench import measure as measure_bench
 from qllm_jax.config import Config, MixerConfig, SweepConfig
 from qllm_jax.config_mapping import config_from_mapping, config_to_mapping
-from qllm_jax.errors import UserError, unknown_name
+from qllm_jax.errors import UserError, require, unknown_name
 from qllm_jax.interrupt import StopRequest
 from qllm_jax.llm import make_client
 from qllm_jax.networks import Mixer, mixer_names
@@ -70,7 +70,13 @@ from qllm_jax.tasks import get_task
 from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.tfcaf import Artifact, load_artifact, save_artifact
 from qllm_jax.training import ChunkReport, Runs, runs_for_seeds
-from qllm_jax.training_run import mixer_of, resume_one, train_one, train_or_resume
+from qllm_jax.training_run import (
+    mixer_of,
+    resume_one,
+    train_one,
+    train_or_resume,
+    with_fitting_seeds,
+)
 from qllm_jax.verify import check_program
 
 
@@ -188,6 +194,7 @@ def bench(config: Config) -> JobOutcome:
 
 def sweep(config: Config) -> JobOutcome:
     """`qllm-jax sweep`: train every setting of `config.sweep`; leaves the best as a config."""
+    require(config.runner.num_seeds > 0, "a sweep needs a number of seeds; set runner.num_seeds.")
     spec = _checked_task(config)
     check_budgets(config, spec, draw_settings(config))
     return _sweep_in(config, _job_directory(config, "sweep"))
@@ -424,6 +431,7 @@ def _refuse_unsafe_program(artifact: Artifact) -> None:
 
 def _train_job(config: Config, spec: TaskSpec, console: Console) -> JobOutcome:
     artifact = load_tfcaf(config.mixer, spec) if config.mixer.name.startswith("tfcaf") else None
+    config = with_fitting_seeds(config, spec, artifact, [config.mixer.name])
     parent = run_parent(config.runner.output_dir, directory_name(spec.name), config.mixer.name)
     with StopRequest() as should_stop:
         result, figure = train_one(config, spec, artifact, parent, None, console, should_stop)
@@ -453,6 +461,7 @@ def _compare(
     runs: list[RunResult] = []
     figures: list[EpisodeFigure] = []
     path = directory / "report.html"
+    config = with_fitting_seeds(config, spec, artifact, config.compare.mixers)
     for name in config.compare.mixers:
         mixer = dataclasses.replace(config.mixer, name=name)
         one = dataclasses.replace(config, mixer=mixer)

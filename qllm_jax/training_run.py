@@ -5,6 +5,7 @@ Joins the trainer, the store and the display; called by the pipeline only.
 
 import dataclasses
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -31,7 +32,9 @@ from qllm_jax.training import (
     TrainingOutput,
     load_params,
     make_hyper,
+    make_program,
     mixer_scale,
+    most_runs,
     params_struct,
     record_episode,
     run_training,
@@ -200,6 +203,26 @@ def mixer_of(config: Config, spec: TaskSpec, artifact: Artifact | None) -> tuple
     )
     stored = artifact.scale if artifact is not None else "none"
     return mixer, mixer_scale(config.mixer.scale, env.num_agents, stored)
+
+
+def with_fitting_seeds(
+    config: Config, spec: TaskSpec, artifact: Artifact | None, mixers: Sequence[str]
+) -> Config:
+    """The config with as many seeds as fit at once with every one of `mixers`.
+
+    It is the config itself where `runner.num_seeds` is not 0 (`max`).
+    """
+    if config.runner.num_seeds:
+        return config
+    counts = []
+    for name in mixers:
+        one = dataclasses.replace(config, mixer=dataclasses.replace(config.mixer, name=name))
+        one = dataclasses.replace(one, runner=dataclasses.replace(one.runner, num_seeds=1))
+        mixer, scale = mixer_of(one, spec, artifact if name.startswith("tfcaf") else None)
+        program = make_program(spec.env, mixer, one, spec.outcome)
+        counts.append(most_runs(program, runs_for_seeds(one, scale), one.runner))
+    runner = dataclasses.replace(config.runner, num_seeds=min(counts))
+    return dataclasses.replace(config, runner=runner)
 
 
 def _finish(store: RunStore, output: TrainingOutput, num_env_steps: int) -> None:

@@ -91,7 +91,7 @@ def measure_throughput(program: Program, placement: Placement, config: Config) -
         compile_s=compile_s,
         from_cache=from_cache,
         chunk_s=seconds,
-        bytes_per_seed=program_bytes(call) / (len(placement.runs) // len(placement.devices)),
+        bytes_per_seed=call.num_bytes / (len(placement.runs) // len(placement.devices)),
         replay_bytes_per_seed=replay_bytes(
             program.env, learner.replay_capacity, schedule.window_length, learner.replay_dtype
         )
@@ -115,14 +115,3 @@ def time_calls(call: CompiledChunk, program: Program, repeats: int) -> tuple[flo
         seconds.append(time.perf_counter() - begin)
         start += count
     return tuple(seconds)
-
-
-def program_bytes(call: CompiledChunk) -> int:
-    """Bytes that the compiled program needs on each device; donated arguments count once."""
-    memory = call.executable.memory_analysis()
-    return (
-        memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        + memory.temp_size_in_bytes
-        - memory.alias_size_in_bytes
-    )

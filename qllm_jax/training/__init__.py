@@ -22,8 +22,9 @@ candidate-major, for a mixer made with K functions:
 
 from qllm_jax.learning import NetworkParams
 from qllm_jax.training.checkpoint import load_params, save_params
-from qllm_jax.training.chunk import matmul_precision_scope
+from qllm_jax.training.chunk import make_program, matmul_precision_scope
 from qllm_jax.training.episode import EpisodeTrace, record_episode
+from qllm_jax.training.fleet import most_runs
 from qllm_jax.training.runner import ChunkReport, TrainingOutput, params_struct, run_training
 from qllm_jax.training.runs import (
     Hyper,
@@ -45,8 +46,10 @@ __all__ = [
     "join_runs",
     "load_params",
     "make_hyper",
+    "make_program",
     "matmul_precision_scope",
     "mixer_scale",
+    "most_runs",
     "params_struct",
     "record_episode",
     "run_training",

@@ -192,6 +192,17 @@ class CompiledChunk:
         """`(RunState, ChunkMetrics)`, or what the function returns; `state` is donated."""
         return self.executable(self.seed_ids, self.hyper, state, np.int32(start), np.int32(count))
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory on each device, by the program's own analysis; what is donated counts once."""
+        memory = self.executable.memory_analysis()
+        return (
+            memory.argument_size_in_bytes
+            + memory.output_size_in_bytes
+            + memory.temp_size_in_bytes
+            - memory.alias_size_in_bytes
+        )
+
     def for_runs(self, placement: Placement) -> "CompiledChunk":
         """The same program for other runs, as many on the same devices."""
         assert len(placement.runs) == len(self.placement.runs), "one program has one size"

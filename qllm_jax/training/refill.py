@@ -1,5 +1,7 @@
 """Filling the replay of a run that was saved without it."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -14,21 +16,19 @@ from qllm_jax.training.step import epsilon_at
 _REFILL = 3  # folded into a run's key, apart from the purposes in `chunk`
 
 
-def refill(
-    program: Program,
-    placement: Placement,
-    state: RunState,
-    num_iterations: int,
-    matmul_precision: str,
-) -> RunState:
-    """Play as many windows as the replay held, with the restored policy, and store them.
+def make_refill(
+    program: Program, placement: Placement, num_iterations: int, matmul_precision: str
+) -> Callable[[Placement, RunState], RunState]:
+    """How to play as many windows as the replay held, with the restored policy, and store them.
 
     Args:
         program: What is static; its learner has a replay.
-        placement: The runs.
-        state: `[R, ...]` with an empty replay; donated.
+        placement: Of as many runs, on the same devices, as will be filled.
         num_iterations: Iterations done before the checkpoint.
         matmul_precision: As for training.
+
+    Returns:
+        `(placement, state [R, ...] with an empty replay, donated) -> state`.
     """
 
     def one(
@@ -56,5 +56,8 @@ def refill(
     held = program.learner.replay_capacity // program.learner.num_envs
     count = min(num_iterations, held)
     call = compile_runs(one, program, placement, matmul_precision)
-    filled, _ = call(state, num_iterations - count, count)
-    return filled
+
+    def fill(placement: Placement, state: RunState) -> RunState:
+        return call.for_runs(placement)(state, num_iterations - count, count)[0]
+
+    return fill

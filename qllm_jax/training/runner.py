@@ -18,15 +18,8 @@ from qllm_jax.learning import NetworkParams
 from qllm_jax.networks import Mixer
 from qllm_jax.tasks.spec import Outcome, TaskSpec
 from qllm_jax.training.checkpoint import Checkpoints
-from qllm_jax.training.chunk import (
-    ChunkMetrics,
-    compile_chunk,
-    initial_states,
-    make_program,
-    state_struct,
-)
-from qllm_jax.training.placement import Placement, local_devices, place_runs
-from qllm_jax.training.refill import refill
+from qllm_jax.training.chunk import ChunkMetrics, make_program, state_struct
+from qllm_jax.training.fleet import Fleet
 from qllm_jax.training.replay import replay_bytes
 from qllm_jax.training.runs import Runs, mixer_scale, runs_for_seeds
 from qllm_jax.training.state import Program, RunState
@@ -143,8 +136,7 @@ def run_training(
     if resume and checkpoint_dir is None:
         raise UserError("resume needs checkpoint_dir, the directory that was saved to.")
     program = make_program(spec.env, mixer, config, spec.outcome)
-    placement = place_runs(runs, local_devices(config.runner.num_devices))
-    loop = _Loop(program, placement, config, on_chunk or (lambda report: None))
+    loop = _Loop(program, runs, config, on_chunk or (lambda report: None))
     if checkpoint_dir is not None:
         loop.open_checkpoints(checkpoint_dir, _fingerprint(spec, mixer, config, runs), resume)
     try:
@@ -167,17 +159,15 @@ class _Loop:
     def __init__(
         self,
         program: Program,
-        placement: Placement,
+        runs: Runs,
         config: Config,
         on_chunk: Callable[[ChunkReport], None],
     ):
-        self._program, self._placement, self._config = program, placement, config
-        self._on_chunk = on_chunk
-        _log.info("%s", placement.describe())
+        self._program, self._config, self._on_chunk = program, config, on_chunk
         begin = time.perf_counter()
-        self._call = compile_chunk(program, placement, config.runner.matmul_precision)
-        self._state: RunState = initial_states(program, placement)
-        jax.block_until_ready(self._state)
+        self._fleet = Fleet(program, runs, config.runner)
+        level = logging.WARNING if self._fleet.num_waves > 1 else logging.INFO
+        _log.log(level, "%s", self._fleet.describe())
         self._compile_s = time.perf_counter() - begin
         self._run_s = 0.0
         self._columns: list[dict[str, np.ndarray]] = []
@@ -207,7 +197,11 @@ class _Loop:
             _log.warning("no checkpoint in %s is whole; starting again.", directory)
             return
         done, state, metrics = restored
-        self._state = self._with_replay(state, done)
+        if self._omits_replay:
+            iterations = max(done - 1, 0) * self._program.schedule.iterations_per_chunk
+            self._fleet.load_and_refill(state, iterations)
+        else:
+            self._fleet.load(state)
         self._columns = [
             {name: value[:, column] for name, value in metrics.items()} for column in range(done)
         ]
@@ -222,20 +216,10 @@ class _Loop:
         one = state_struct(self._program)
         if self._omits_replay:
             one = dataclasses.replace(one, replay=None)
-        num_runs = self._placement.num_runs
+        num_runs = self._fleet.num_runs
         return jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((num_runs, *leaf.shape), leaf.dtype), one
         )
-
-    def _with_replay(self, saved: RunState, num_chunks: int) -> RunState:
-        """A restored state on the devices; its replay is played anew where it was not saved."""
-        if not self._omits_replay:
-            return self._placement.place_rows(saved)
-        placed = self._placement.place_rows(dataclasses.replace(saved, replay=None))
-        state = dataclasses.replace(placed, replay=self._state.replay)
-        iterations = max(num_chunks - 1, 0) * self._program.schedule.iterations_per_chunk
-        precision = self._config.runner.matmul_precision
-        return refill(self._program, self._placement, state, iterations, precision)
 
     def run(self, should_stop: Callable[[], bool]) -> bool:
         """Do the chunks that are left; True if it was stopped before the end."""
@@ -255,11 +239,8 @@ class _Loop:
         if self._checkpoints is None or self._checkpoints.latest() == len(self._columns):
             return
         begin = time.perf_counter()
-        state = self._state
-        if self._omits_replay:
-            state = dataclasses.replace(state, replay=None)
         score = float(np.mean(self._columns[-1]["return"]))
-        saved = self._placement.fetch_rows(state)
+        saved = self._fleet.fetch(replay=not self._omits_replay)
         self._checkpoints.save(len(self._columns), saved, self._metrics(), score)
         self._saved_at = time.perf_counter()
         self._run_s += self._saved_at - begin
@@ -273,16 +254,15 @@ class _Loop:
         done = len(self._columns)
         per_chunk = self._program.schedule.iterations_per_chunk
         start, count = (max(done - 1, 0) * per_chunk, per_chunk if done else 0)
-        self._state, metrics = self._call(self._state, start, count)
-        column = _column(jax.device_get(metrics), self._placement.num_runs, self._program.outcome)
-        self._columns.append(column)
+        metrics = self._fleet.advance(start, count)
+        self._columns.append(_column(metrics, self._program.outcome))
         self._run_s += time.perf_counter() - begin
         self._on_chunk(self._report())
 
     def _report(self) -> ChunkReport:
         done = len(self._columns)
         rate = self._rate()
-        steps_left = (self._num_chunks - done) * self._steps_per_chunk * self._placement.num_runs
+        steps_left = (self._num_chunks - done) * self._steps_per_chunk * self._fleet.num_runs
         return ChunkReport(
             chunk=done,
             num_chunks=self._num_chunks,
@@ -304,7 +284,7 @@ class _Loop:
         chunks = len(self._columns) - max(self._first_column, 1)
         if chunks <= 0:
             return float("nan")
-        return chunks * self._steps_per_chunk * self._placement.num_runs / self._run_s
+        return chunks * self._steps_per_chunk * self._fleet.num_runs / self._run_s
 
     def _metrics(self) -> dict[str, np.ndarray]:
         names = self._columns[0]
@@ -330,9 +310,7 @@ class _Loop:
         learner, schedule = self._program.learner, self._program.schedule
         metrics = self._metrics()
         metrics["env_steps"] = np.arange(len(self._columns)) * self._steps_per_chunk
-        num_runs = self._placement.num_runs
-        params = jax.device_get(self._state.learner.params)
-        params = jax.tree.map(lambda leaf: np.array(leaf[:num_runs]), params)
+        params = self._fleet.fetch(replay=False).learner.params
         best_params, best_env_steps = self._best(params)
         return TrainingOutput(
             metrics=metrics,
@@ -353,14 +331,14 @@ class _Loop:
             )
             if self._program.algorithm.uses_replay
             else 0,
-            devices=self._placement.describe(),
+            devices=self._fleet.describe(),
             matmul_precision=self._config.runner.matmul_precision,
             versions=_versions(),
         )
 
 
-def _column(metrics: ChunkMetrics, num_runs: int, outcome: Outcome | None) -> dict[str, np.ndarray]:
-    """A chunk's metrics by name, `[R]` or `[R, N]`, without padding."""
+def _column(metrics: ChunkMetrics, outcome: Outcome | None) -> dict[str, np.ndarray]:
+    """A chunk's metrics by name, `[R]` or `[R, N]`."""
     values = {
         field.name: getattr(metrics, field.name)
         for field in dataclasses.fields(metrics)
@@ -372,7 +350,7 @@ def _column(metrics: ChunkMetrics, num_runs: int, outcome: Outcome | None) -> di
         values[name] = getattr(evaluation, name)
     if outcome is not None:
         values[outcome.metric] = evaluation.outcome
-    return {name: np.array(value[:num_runs]) for name, value in values.items()}
+    return {name: np.asarray(value) for name, value in values.items()}
 
 
 def _fingerprint(spec: TaskSpec, mixer: Mixer, config: Config, runs: Runs) -> dict[str, Any]:
