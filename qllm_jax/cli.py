@@ -55,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
         "resume", help="Continue a training or job that was stopped or killed."
     )
     resume.add_argument("run", type=Path, metavar="RUN_DIR")
+    resume.add_argument(
+        "overrides", nargs="*", metavar="hosts.KEY=VALUE", help="which host of several this is"
+    )
     resume.set_defaults(command=_resume)
 
     tasks = commands.add_parser("tasks", help="List the tasks, show or check one.")
@@ -133,8 +136,15 @@ def _compare(args: argparse.Namespace) -> int:
 
 def _resume(args: argparse.Namespace) -> int:
     from qllm_jax import pipeline
+    from qllm_jax.compose import compose_config
 
-    return pipeline.resume(args.run).exit_code
+    others = [item for item in args.overrides if not item.startswith("hosts.")]
+    if others:
+        raise UserError(
+            f"{others[0]} cannot be changed on the way; a resumed run keeps its settings. Only "
+            "hosts.* may be given."
+        )
+    return pipeline.resume(args.run, compose_config(args.overrides).hosts).exit_code
 
 
 def _sweep(args: argparse.Namespace) -> int:

@@ -330,6 +330,40 @@ class RunnerConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class HostsConfig:
+    """Several processes, each with its own devices, as one job: `train` and `compare`.
+
+    Start the same command once per host. The hosts share the seeds and one file system.
+
+    Attributes:
+        coordinator: None is a job of one process. `auto` lets JAX find the others (SLURM, Open
+            MPI, Kubernetes, TPU pods); else the first process's `address:port`.
+        count: Processes in all; None with `auto`.
+        index: Of this process, from 0; None with `auto`.
+        timeout_s: How long to wait for the others at the start.
+    """
+
+    coordinator: str | None = None
+    count: int | None = None
+    index: int | None = None
+    timeout_s: int = 300
+
+    def __post_init__(self) -> None:
+        _positive("hosts", self, "timeout_s")
+        if self.coordinator not in (None, "auto"):
+            require(
+                self.count is not None and self.index is not None,
+                f"hosts.coordinator is {self.coordinator}; give hosts.count and hosts.index too.",
+            )
+        if self.count is not None and self.index is not None:
+            require(
+                0 <= self.index < self.count,
+                f"hosts.index is {self.index}; it must be from 0 to {self.count - 1}, one less "
+                "than hosts.count.",
+            )
+
+
+@dataclasses.dataclass(frozen=True)
 class CheckpointConfig:
     """What `qllm-jax resume` continues from.
 
@@ -543,6 +577,7 @@ class Config:
     mixer: MixerConfig = dataclasses.field(default_factory=MixerConfig)
     learner: LearnerConfig = dataclasses.field(default_factory=LearnerConfig)
     runner: RunnerConfig = dataclasses.field(default_factory=RunnerConfig)
+    hosts: HostsConfig = dataclasses.field(default_factory=HostsConfig)
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
     llm: LlmConfig = dataclasses.field(default_factory=LlmConfig)
     synthesis: SynthesisConfig = dataclasses.field(default_factory=SynthesisConfig)

@@ -20,9 +20,11 @@ import yaml
 
 from qllm_jax.bench import Throughput, bench_figure, bench_record, bench_tables
 from qllm_jax.bench import measure as measure_bench
-from qllm_jax.config import Config, MixerConfig, SweepConfig
+from qllm_jax.config import Config, HostsConfig, MixerConfig, SweepConfig
 from qllm_jax.config_mapping import config_from_mapping, config_to_mapping
 from qllm_jax.errors import UserError, require, unknown_name
+from qllm_jax.hosts import Hosts, join_hosts
+from qllm_jax.hosts_run import train_on_hosts
 from qllm_jax.interrupt import StopRequest
 from qllm_jax.llm import make_client
 from qllm_jax.networks import Mixer, mixer_names
@@ -71,6 +73,7 @@ from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.tfcaf import Artifact, load_artifact, save_artifact
 from qllm_jax.training import ChunkReport, Runs, runs_for_seeds
 from qllm_jax.training_run import (
+    is_complete,
     mixer_of,
     resume_one,
     train_one,
@@ -113,16 +116,19 @@ def train(config: Config) -> RunResult:
 
 
 def train_job(config: Config) -> JobOutcome:
-    """`qllm-jax train`: as `train`, with progress, a table and a report."""
+    """`qllm-jax train`: as `train`, with progress, a table and a report; on several hosts too."""
+    hosts = join_hosts(config.hosts, _time_stamp())
     spec = _checked_task(config)
-    with Console() as console:
-        outcome = _train_job(config, spec, console)
+    with Console(quiet=not hosts.is_first) as console:
+        outcome = _train_job(config, spec, console, hosts)
+        if not hosts.is_first:
+            return outcome
         _print_table(console, spec, outcome.runs)
         console.print(f"run directory: {outcome.directory}")
         return outcome
 
 
-def resume(path: Path) -> JobOutcome:
+def resume(path: Path, hosts_config: HostsConfig | None = None) -> JobOutcome:
     """`qllm-jax resume`: continue a training or a whole job that was stopped or killed.
 
     A job continues its design where its journal ends, keeps the trainings that are complete,
@@ -131,17 +137,27 @@ def resume(path: Path) -> JobOutcome:
     Raises:
         UserError: It is not a run or job directory, is complete, or was made with other settings.
     """
+    settings = hosts_config or HostsConfig()
     if (path / _JOB_FILE).exists():
         job = yaml.safe_load((path / _JOB_FILE).read_text())
-        return _JOBS[job["kind"]](config_from_mapping(job["config"]), path)
-    config = config_from_mapping(load_config(path))
+        config = config_from_mapping(job["config"])
+        return _JOBS[job["kind"]](dataclasses.replace(config, hosts=settings), path)
+    hosts = join_hosts(settings, _time_stamp())
+    config = dataclasses.replace(config_from_mapping(load_config(path)), hosts=settings)
     spec = _checked_task(config)
     artifact = None
     if config.mixer.name.startswith("tfcaf"):
         has_artifact = (path / "tfcaf.json").exists()  # else killed before it was copied there
         artifact = _load_safe(path) if has_artifact else load_tfcaf(config.mixer, spec)
-    with Console() as console, StopRequest() as should_stop:
-        result, figure = resume_one(config, spec, artifact, path, console, should_stop)
+    with Console(quiet=not hosts.is_first) as console, StopRequest() as should_stop:
+        if hosts.count > 1 and not is_complete(path):
+            result, figure = train_on_hosts(
+                config, spec, artifact, path.parent, path.name, console, should_stop, hosts
+            )
+        else:
+            result, figure = resume_one(config, spec, artifact, path, console, should_stop)
+        if not hosts.is_first:
+            return JobOutcome(path, (result,))
         outcome = _report_one(spec, artifact, result, figure)
         _print_table(console, spec, outcome.runs)
         console.print(f"run directory: {outcome.directory}")
@@ -150,8 +166,9 @@ def resume(path: Path) -> JobOutcome:
 
 def compare(config: Config) -> JobOutcome:
     """`qllm-jax compare`: train every mixer of `config.compare.mixers`, then report."""
+    hosts = join_hosts(config.hosts, _time_stamp())
     _needed_artifact(config, _checked_task(config))
-    return _compare_in(config, _job_directory(config, "compare"))
+    return _compare_in(config, _job_directory(config, "compare", hosts), hosts)
 
 
 def generate(config: Config) -> JobOutcome:
@@ -206,11 +223,12 @@ def run(config: Config) -> JobOutcome:
     return _run_in(config, _job_directory(config, "run"))
 
 
-def _compare_in(config: Config, directory: Path) -> JobOutcome:
+def _compare_in(config: Config, directory: Path, joined: Hosts | None = None) -> JobOutcome:
+    hosts = joined or join_hosts(config.hosts, _time_stamp())
     spec = _checked_task(config)
     artifact = _needed_artifact(config, spec)
-    with Console() as console, StopRequest() as should_stop:
-        return _compare(config, spec, artifact, directory, console, should_stop, None)
+    with Console(quiet=not hosts.is_first) as console, StopRequest() as should_stop:
+        return _compare(config, spec, artifact, directory, console, should_stop, None, hosts)
 
 
 def _generate_in(config: Config, directory: Path) -> JobOutcome:
@@ -232,7 +250,9 @@ def _run_in(config: Config, directory: Path) -> JobOutcome:
         # The design keeps a journal, so that Ctrl-C may end it anywhere; training stops at a chunk.
         result = _generate(config, spec, directory, console)
         with StopRequest() as should_stop:
-            return _compare(config, spec, result.artifact, directory, console, should_stop, result)
+            return _compare(
+                config, spec, result.artifact, directory, console, should_stop, result, Hosts()
+            )
 
 
 def _sweep_in(config: Config, directory: Path) -> JobOutcome:
@@ -337,24 +357,46 @@ def directory_name(task: str) -> str:
 _JOB_FILE = "job.yaml"  # kind and config of a job with several parts, for `resume`
 
 
-def _job_directory(config: Config, kind: str) -> Path:
-    """A directory of its own for a job with several parts."""
-    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+def _time_stamp() -> str:
+    return datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+
+
+def _job_directory(config: Config, kind: str, hosts: Hosts | None = None) -> Path:
+    """A directory of its own for a job with several parts; the same on all hosts."""
+    require(
+        config.hosts.coordinator is None or hosts is not None,
+        f"hosts.coordinator is set, but `{kind}` runs in one process. Use it with train or "
+        "compare, for which `generate` leaves the artifact.",
+    )
+    stamp = hosts.stamp if hosts is not None else _time_stamp()
     parent = Path(config.runner.output_dir) / directory_name(config.task.source)
+    if hosts is not None and hosts.count > 1:
+        path = parent / f"{kind}-{stamp}"
+        if hosts.is_first:
+            _start_job(path, config, kind)
+        return path
     for attempt in range(1, 1000):
         path = parent / f"{kind}-{stamp}{'' if attempt == 1 else f'-{attempt}'}"
         try:
-            path.mkdir(parents=True)
-            job = {"kind": kind, "config": config_to_mapping(config)}
-            (path / _JOB_FILE).write_text(yaml.safe_dump(job, sort_keys=False))
-            return path
+            return _start_job(path, config, kind)
         except FileExistsError:
             continue
-        except OSError as error:
-            raise UserError(
-                f"{path} cannot be created: {error.strerror}. Set runner.output_dir."
-            ) from None
     raise UserError(f"{parent} holds a thousand jobs started at {stamp}.")
+
+
+def _start_job(path: Path, config: Config, kind: str) -> Path:
+    """Make the directory and note in it what `resume` needs."""
+    try:
+        path.mkdir(parents=True)
+        job = {"kind": kind, "config": config_to_mapping(config)}
+        (path / _JOB_FILE).write_text(yaml.safe_dump(job, sort_keys=False))
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be created: {error.strerror}. Set runner.output_dir."
+        ) from None
+    return path
 
 
 def _generate(config: Config, spec: TaskSpec, directory: Path, console: Console) -> SynthesisResult:
@@ -429,12 +471,18 @@ def _refuse_unsafe_program(artifact: Artifact) -> None:
         )
 
 
-def _train_job(config: Config, spec: TaskSpec, console: Console) -> JobOutcome:
+def _train_job(
+    config: Config, spec: TaskSpec, console: Console, hosts: Hosts | None = None
+) -> JobOutcome:
     artifact = load_tfcaf(config.mixer, spec) if config.mixer.name.startswith("tfcaf") else None
     config = with_fitting_seeds(config, spec, artifact, [config.mixer.name])
     parent = run_parent(config.runner.output_dir, directory_name(spec.name), config.mixer.name)
     with StopRequest() as should_stop:
-        result, figure = train_one(config, spec, artifact, parent, None, console, should_stop)
+        result, figure = _train_mixer(
+            config, spec, artifact, parent, None, console, should_stop, hosts or Hosts()
+        )
+    if hosts is not None and not hosts.is_first:
+        return JobOutcome(result.path, (result,), None, result.info["status"] == "interrupted")
     return _report_one(spec, artifact, result, figure)
 
 
@@ -443,7 +491,9 @@ def _report_one(
 ) -> JobOutcome:
     """The report of a single training, in its own directory."""
     tfcaf = tfcaf_summary(artifact) if artifact is not None else None
-    path = _write_report(result.path, report_data(spec, [result], tfcaf=tfcaf, episodes=[figure]))
+    path = _write_report(
+        result.path, report_data(spec, [result], tfcaf=tfcaf, episodes=[figure] if figure else [])
+    )
     interrupted = result.info["status"] == "interrupted"
     return JobOutcome(result.path, (result,), path, interrupted)
 
@@ -456,6 +506,7 @@ def _compare(
     console: Console,
     should_stop: StopRequest,
     design: SynthesisResult | None,
+    hosts: Hosts,
 ) -> JobOutcome:
     """Train the mixers one after the other; write the report after each, so that none is lost."""
     runs: list[RunResult] = []
@@ -466,8 +517,10 @@ def _compare(
         mixer = dataclasses.replace(config.mixer, name=name)
         one = dataclasses.replace(config, mixer=mixer)
         held = artifact if name.startswith("tfcaf") else None
-        result, figure = train_or_resume(one, spec, held, directory, name, console, should_stop)
+        result, figure = _train_mixer(one, spec, held, directory, name, console, should_stop, hosts)
         runs.append(result)
+        if not hosts.is_first:
+            continue
         if held is not None:
             figures.append(figure)
         tfcaf = tfcaf_summary(artifact) if artifact is not None else None
@@ -475,9 +528,28 @@ def _compare(
         path = _write_report(directory, data)
         if should_stop():
             break
-    _print_table(console, spec, runs)
-    console.print(f"report: {path}")
+    if hosts.is_first:
+        _print_table(console, spec, runs)
+        console.print(f"report: {path}")
     return JobOutcome(directory, tuple(runs), path, interrupted=should_stop())
+
+
+def _train_mixer(
+    config: Config,
+    spec: TaskSpec,
+    artifact: Artifact | None,
+    parent: Path,
+    name: str | None,
+    console: Console,
+    should_stop: StopRequest,
+    hosts: Hosts,
+) -> tuple[RunResult, EpisodeFigure]:
+    """One training in `parent / name`, or in a directory named by the time; on all hosts."""
+    if hosts.count > 1:
+        return train_on_hosts(config, spec, artifact, parent, name, console, should_stop, hosts)
+    if name is None:
+        return train_one(config, spec, artifact, parent, name, console, should_stop)
+    return train_or_resume(config, spec, artifact, parent, name, console, should_stop)
 
 
 def _write_report(directory: Path, data: ReportData) -> Path:

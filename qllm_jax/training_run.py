@@ -46,12 +46,13 @@ _EPISODE_KEY = 7  # folded apart from every seed's keys, so that all mixers show
 
 
 # Below checkpoints/, once training is complete: at the end, and at the best mean return saved.
-_PARAMS, _BEST_PARAMS = "params", "best_params"
+PARAMS, BEST_PARAMS = "params", "best_params"
+SHARES = "hosts"  # below a run directory, what several hosts have not merged yet
 
 
 def is_complete(path: Path) -> bool:
     """Whether `path` is a run directory whose training reached its end."""
-    return (path / CHECKPOINT_DIR / _PARAMS).exists()
+    return (path / CHECKPOINT_DIR / PARAMS).exists()
 
 
 def train_one(
@@ -117,6 +118,11 @@ def resume_one(
     Raises:
         UserError: It is complete, or another process is writing it.
     """
+    if (path / SHARES).exists():
+        raise UserError(
+            f"{path} was trained by several hosts, whose shares are not merged yet. Resume it with "
+            "as many: hosts.coordinator=… hosts.count=… hosts.index=…"
+        )
     with RunStore.reopen(path) as store:
         if is_complete(path):
             store.finish("complete")
@@ -189,7 +195,7 @@ def _finished_figure(
     """The episode of a complete training, from its saved parameters."""
     mixer, scale = mixer_of(config, spec, artifact)
     like = params_struct(spec, mixer, config)
-    saved = load_params(path / CHECKPOINT_DIR / _PARAMS, dataclasses.asdict(like))
+    saved = load_params(path / CHECKPOINT_DIR / PARAMS, dataclasses.asdict(like))
     params = NetworkParams(**jax.tree.map(lambda leaf: leaf[0], saved))
     return _figure(config, spec, mixer, scale, params)
 
@@ -244,7 +250,7 @@ def _finish(store: RunStore, output: TrainingOutput, num_env_steps: int) -> None
         replay_bytes_per_seed=output.replay_bytes_per_run,
     )
     if not output.interrupted:
-        save_params(store.checkpoints / _BEST_PARAMS, dataclasses.asdict(output.best_params))
-        save_params(store.checkpoints / _PARAMS, dataclasses.asdict(output.params))
+        save_params(store.checkpoints / BEST_PARAMS, dataclasses.asdict(output.best_params))
+        save_params(store.checkpoints / PARAMS, dataclasses.asdict(output.params))
         shutil.rmtree(store.checkpoints / "state", ignore_errors=True)
     store.finish("interrupted" if output.interrupted else "complete")

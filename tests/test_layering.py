@@ -25,9 +25,14 @@ ALLOWED = {
     "training_run": {
         "training", "results", "tasks", "tfcaf", "networks", "interrupt", "reporting",
     },
+    "hosts": set(),
+    "hosts_run": {
+        "training", "results", "tasks", "tfcaf", "interrupt", "reporting", "training_run", "hosts",
+    },
     "pipeline": {
         "synthesis", "training", "results", "tasks", "tfcaf", "networks", "llm",
         "interrupt", "reporting", "training_run", "verify", "bench", "sweep",
+        "hosts", "hosts_run",
     },
     "multirun": {"pipeline", "compose", "runtime", "results"},
     "__init__": {"pipeline"},

@@ -281,13 +281,14 @@ def load_config(path: str | Path) -> dict[str, Any]:
 
 
 def find_runs(path: str | Path) -> list[Path]:
-    """Run directories at or below `path`, sorted.
+    """Run directories at or below `path`, sorted; not the shares of several hosts inside one.
 
     Raises:
         UserError: There are none.
     """
     path = Path(path)
-    found = sorted(file.parent for file in path.rglob(INFO_FILE)) if path.is_dir() else []
+    every = {file.parent for file in path.rglob(INFO_FILE)} if path.is_dir() else set()
+    found = sorted(run for run in every if not every & set(run.parents))
     if not found:
         raise UserError(
             f"{path} holds no run directory (a directory with {INFO_FILE}). "
