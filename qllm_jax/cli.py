@@ -129,9 +129,10 @@ def _train(args: argparse.Namespace) -> int:
 
 def _compare(args: argparse.Namespace) -> int:
     from qllm_jax import pipeline
-    from qllm_jax.compose import compose_config
+    from qllm_jax.compose import compose_learners
 
-    return pipeline.compare(compose_config(args.overrides)).exit_code
+    first, *others = compose_learners(args.overrides)
+    return pipeline.compare(first, others).exit_code
 
 
 def _resume(args: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qllm_jax.config import Config, SweepConfig
+from qllm_jax.config import ALL_THAT_FIT, Config, SweepConfig
 from qllm_jax.config_mapping import config_from_mapping, config_to_mapping
 from qllm_jax.errors import UserError, unknown_name
 from qllm_jax.paths import data_dir
@@ -48,11 +48,31 @@ def compose_config(overrides: Sequence[str] = (), config_dir: Path | None = None
     if not isinstance(values, dict):
         raise UserError(f"{directory / 'config.yaml'} must hold a mapping.")
     if values.get("runner", {}).get("num_seeds") == "max":
-        values["runner"]["num_seeds"] = 0
+        values["runner"]["num_seeds"] = ALL_THAT_FIT
     if swept:
         sweep = values.setdefault("sweep", {})
         sweep["values"] = {**(sweep.get("values") or {}), **swept}
     return config_from_mapping({str(key): value for key, value in values.items()})
+
+
+def compose_learners(overrides: Sequence[str], config_dir: Path | None = None) -> list[Config]:
+    """One configuration per learner of `compare.learners`, each with its own learner group.
+
+    Values such as `learner.lr=1e-3` are set in all of them.
+
+    Raises:
+        UserError: As `compose_config`; a learner that has no configuration; or `config=FILE`, which
+            is one learner's.
+    """
+    config = compose_config(overrides, config_dir)
+    if not config.compare.learners:
+        return [config]
+    if any(item.startswith("config=") for item in overrides):
+        raise UserError("config= is one learner's configuration; leave compare.learners out.")
+    others = [item for item in overrides if not item.startswith("learner=")]
+    return [
+        compose_config([*others, f"learner={name}"], config_dir) for name in config.compare.learners
+    ]
 
 
 def _swept_values(overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:

@@ -21,8 +21,13 @@ TRACED_LEARNER_FIELDS = (
     "reward_scale",
 )
 
+ALL_THAT_FIT = -1  # `runner.num_seeds=max`
+
 # These learn from the windows of one iteration alone.
-LEARNERS_WITHOUT_REPLAY = ("mixed_critic", "pqn")
+LEARNERS_WITHOUT_REPLAY = ("coma", "ippo", "mappo", "mixed_critic", "pqn")
+
+# These bring a critic of their own, or none, in the place of a mixer.
+LEARNERS_WITHOUT_MIXER = ("coma", "ippo", "maddpg", "mappo")
 
 
 def _either(numbers: list[int]) -> str:
@@ -63,15 +68,18 @@ class TaskConfig:
 
 @dataclasses.dataclass(frozen=True)
 class AgentConfig:
-    """The agents' shared Q-network.
+    """The agents' shared network.
 
     Attributes:
-        hidden_dim: Width of the embedding and of the GRU.
+        name: `rnn` (a GRU), `mlp`, or `cnn` for observations that are images; the last two have no
+            memory.
+        hidden_dim: Width of the embedding and of the GRU or the second layer.
         append_agent_id: Append a one-hot agent id to every observation.
         layer_norm: Normalise the embedding before its ReLU ("Layer Normalization",
             https://arxiv.org/abs/1607.06450); learners without a target network need it.
     """
 
+    name: Literal["rnn", "mlp", "cnn"] = "rnn"
     hidden_dim: int = 64
     append_agent_id: bool = True
     layer_norm: bool = False
@@ -151,8 +159,9 @@ class LearnerConfig:
     iteration collects a window per environment and does `updates_per_window` gradient steps.
 
     Attributes:
-        name: `dqn`, or `pqn` or `mixed_critic`, which have no replay and no target network: they
-            ignore `replay_…`, `target_…`, `tau` and `double_q`.
+        name: `dqn`; `pqn` or `mixed_critic`, which have no replay and no target network: they
+            ignore `replay_…`, `target_…`, `tau` and `double_q`; or a baseline without a mixer,
+            which ignores `mixer`: `ippo`, `mappo`, `coma` (none has a replay) or `maddpg`.
         num_envs: B, environments per seed.
         window_length: T slots; None is the episode length + 1, which holds one whole episode.
         replay_capacity: Windows kept per seed, a multiple of `num_envs`.
@@ -182,6 +191,7 @@ class LearnerConfig:
         clip_epsilon: ε of `mixed_critic`: how far a policy's probabilities move in an iteration.
         value_coef: Weight of its critics' loss.
         entropy_coef: Weight of its policies' entropy.
+        critic_hidden_dim: Width of the critics of `mappo`, `coma` and `maddpg`.
     """
 
     name: str = "dqn"
@@ -210,6 +220,7 @@ class LearnerConfig:
     clip_epsilon: float = 0.2
     value_coef: float = 0.5
     entropy_coef: float = 0.01
+    critic_hidden_dim: int = 128
 
     def __post_init__(self) -> None:
         _positive(
@@ -226,6 +237,7 @@ class LearnerConfig:
             "epsilon_decay_fraction",
             "clip_epsilon",
             "value_coef",
+            "critic_hidden_dim",
         )
         require(
             self.entropy_coef >= 0,
@@ -288,8 +300,8 @@ class RunnerConfig:
     """How much is run, where, and what is kept.
 
     Attributes:
-        num_seeds: S independent seeds, ids `first_seed … first_seed + S - 1`. 0, on the command
-            line `max`, is as many as fit into memory at once.
+        num_seeds: S independent seeds, ids `first_seed … first_seed + S - 1`. `ALL_THAT_FIT`, on
+            the command line `max`, is as many as fit into memory at once.
         first_seed: Id of the first seed.
         num_env_steps: Environment steps per seed.
         num_evaluations: Greedy evaluations during training, evenly spaced; one more precedes
@@ -315,7 +327,7 @@ class RunnerConfig:
     def __post_init__(self) -> None:
         _positive("runner", self, "num_env_steps", "num_evaluations", "num_eval_episodes")
         require(
-            self.num_seeds >= 0,
+            self.num_seeds > 0 or self.num_seeds == ALL_THAT_FIT,
             f"runner.num_seeds is {self.num_seeds}; it must be positive, or max.",
         )
         require(
@@ -498,15 +510,22 @@ class CompareConfig:
     Attributes:
         mixers: Mixers trained one after the other at equal configuration; differences are
             reported against the first.
+        learners: Each with its own configuration (`configs/learner`) and every mixer, where it
+            takes one; empty is the configured learner alone.
     """
 
     mixers: tuple[str, ...] = ("tfcaf", "qmix", "vdn", "iql")
+    learners: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require(len(self.mixers) > 0, "compare.mixers is empty; name at least one mixer.")
         require(
             len(set(self.mixers)) == len(self.mixers),
             f"compare.mixers names one mixer twice: {list(self.mixers)}.",
+        )
+        require(
+            len(set(self.learners)) == len(self.learners),
+            f"compare.learners names one learner twice: {list(self.learners)}.",
         )
 
 
@@ -584,3 +603,17 @@ class Config:
     compare: CompareConfig = dataclasses.field(default_factory=CompareConfig)
     bench: BenchConfig = dataclasses.field(default_factory=BenchConfig)
     sweep: SweepConfig = dataclasses.field(default_factory=SweepConfig)
+
+    @property
+    def label(self) -> str:
+        """What is trained, for tables and directories: `qmix`, `pqn+qmix`, `mappo`."""
+        learner, mixer = self.learner.name, self.mixer.name
+        if learner in LEARNERS_WITHOUT_MIXER:
+            return learner
+        return mixer if learner == "dqn" else f"{learner}+{mixer}"
+
+    @property
+    def uses_tfcaf(self) -> bool:
+        """Whether the training mixes with an artifact's function."""
+        has_mixer = self.learner.name not in LEARNERS_WITHOUT_MIXER
+        return has_mixer and self.mixer.name.startswith("tfcaf")

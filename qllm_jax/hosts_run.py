@@ -103,7 +103,7 @@ def _places(path: Path, hosts: Hosts) -> list[Path]:
 def _make_directory(config: Config, spec: TaskSpec, artifact: Artifact | None, path: Path) -> None:
     """The run directory, marked as stopped until the shares are merged."""
     first, count = config.runner.first_seed, config.runner.num_seeds
-    info = {"task": spec.name, "mixer": config.mixer.name, "command": command_line()}
+    info = {"task": spec.name, "mixer": config.label, "command": command_line()}
     one = dataclasses.replace(config, hosts=HostsConfig())  # who is who differs at every start
     store = RunStore.create(
         path.parent,

@@ -20,7 +20,13 @@ import yaml
 
 from qllm_jax.bench import Throughput, bench_figure, bench_record, bench_tables
 from qllm_jax.bench import measure as measure_bench
-from qllm_jax.config import Config, HostsConfig, MixerConfig, SweepConfig
+from qllm_jax.config import (
+    LEARNERS_WITHOUT_MIXER,
+    Config,
+    HostsConfig,
+    MixerConfig,
+    SweepConfig,
+)
 from qllm_jax.config_mapping import config_from_mapping, config_to_mapping
 from qllm_jax.errors import UserError, require, unknown_name
 from qllm_jax.hosts import Hosts, join_hosts
@@ -146,7 +152,7 @@ def resume(path: Path, hosts_config: HostsConfig | None = None) -> JobOutcome:
     config = dataclasses.replace(config_from_mapping(load_config(path)), hosts=settings)
     spec = _checked_task(config)
     artifact = None
-    if config.mixer.name.startswith("tfcaf"):
+    if config.uses_tfcaf:
         has_artifact = (path / "tfcaf.json").exists()  # else killed before it was copied there
         artifact = _load_safe(path) if has_artifact else load_tfcaf(config.mixer, spec)
     with Console(quiet=not hosts.is_first) as console, StopRequest() as should_stop:
@@ -164,11 +170,22 @@ def resume(path: Path, hosts_config: HostsConfig | None = None) -> JobOutcome:
     return outcome
 
 
-def compare(config: Config) -> JobOutcome:
-    """`qllm-jax compare`: train every mixer of `config.compare.mixers`, then report."""
+def compare(config: Config, other_learners: Sequence[Config] = ()) -> JobOutcome:
+    """`qllm-jax compare`: train every mixer of `config.compare.mixers`, then report.
+
+    Args:
+        config: The job's.
+        other_learners: The same with other learners, each of which trains every mixer it takes.
+    """
     hosts = join_hosts(config.hosts, _time_stamp())
-    _needed_artifact(config, _checked_task(config))
-    return _compare_in(config, _job_directory(config, "compare", hosts), hosts)
+    configs = [config, *other_learners]
+    for one in configs:
+        _needed_artifact(configs, _checked_task(one))
+    directory = _job_directory(config, "compare", hosts)
+    if hosts.is_first and other_learners:
+        others = [config_to_mapping(one) for one in other_learners]
+        write_text(directory / _LEARNERS_FILE, yaml.safe_dump(others, sort_keys=False))
+    return _compare_in(config, directory, hosts)
 
 
 def generate(config: Config) -> JobOutcome:
@@ -180,7 +197,7 @@ def generate(config: Config) -> JobOutcome:
 def bench(config: Config) -> JobOutcome:
     """`qllm-jax bench`: time the training that `config` describes; leaves a record and a figure."""
     spec = _checked_task(config)
-    artifact = load_tfcaf(config.mixer, spec) if config.mixer.name.startswith("tfcaf") else None
+    artifact = load_tfcaf(config.mixer, spec) if config.uses_tfcaf else None
     mixer, scale = mixer_of(config, spec, artifact)
 
     def runs_of(count: int) -> Runs:
@@ -226,9 +243,12 @@ def run(config: Config) -> JobOutcome:
 def _compare_in(config: Config, directory: Path, joined: Hosts | None = None) -> JobOutcome:
     hosts = joined or join_hosts(config.hosts, _time_stamp())
     spec = _checked_task(config)
-    artifact = _needed_artifact(config, spec)
+    others = directory / _LEARNERS_FILE
+    more = yaml.safe_load(others.read_text()) if others.exists() else []
+    configs = [config, *(config_from_mapping(one) for one in more)]
+    artifact = _needed_artifact(configs, spec)
     with Console(quiet=not hosts.is_first) as console, StopRequest() as should_stop:
-        return _compare(config, spec, artifact, directory, console, should_stop, None, hosts)
+        return _compare(configs, spec, artifact, directory, console, should_stop, None, hosts)
 
 
 def _generate_in(config: Config, directory: Path) -> JobOutcome:
@@ -251,7 +271,7 @@ def _run_in(config: Config, directory: Path) -> JobOutcome:
         result = _generate(config, spec, directory, console)
         with StopRequest() as should_stop:
             return _compare(
-                config, spec, result.artifact, directory, console, should_stop, result, Hosts()
+                [config], spec, result.artifact, directory, console, should_stop, result, Hosts()
             )
 
 
@@ -261,7 +281,7 @@ def _sweep_in(config: Config, directory: Path) -> JobOutcome:
     seeds = config.runner.num_seeds
 
     def named_mixer(one: Config) -> tuple[Mixer, float]:
-        held = load_tfcaf(one.mixer, spec) if one.mixer.name.startswith("tfcaf") else None
+        held = load_tfcaf(one.mixer, spec) if one.uses_tfcaf else None
         return mixer_of(one, spec, held)
 
     with Console() as console, StopRequest() as should_stop:
@@ -310,7 +330,7 @@ def _write_sweep(
     best = dataclasses.replace(with_setting(config, result.best.setting), sweep=SweepConfig())
     path = directory / "best.yaml"
     write_text(path, yaml.safe_dump(config_to_mapping(best), sort_keys=False, allow_unicode=True))
-    title = f"{spec.name}, {config.mixer.name}"
+    title = f"{spec.name}, {config.label}"
     console.print_table(sweep_table(result, title, spec.score, config))
     console.print(f"table and figure: {directory}")
     console.print(f"the best again: qllm-jax train config={path}")
@@ -354,6 +374,7 @@ def directory_name(task: str) -> str:
     return task if ":" not in task else Path(task.replace(":", ".")).name
 
 
+_LEARNERS_FILE = "learners.yaml"  # configs of a comparison's other learners
 _JOB_FILE = "job.yaml"  # kind and config of a job with several parts, for `resume`
 
 
@@ -424,11 +445,24 @@ def _generate(config: Config, spec: TaskSpec, directory: Path, console: Console)
     return result
 
 
-def _needed_artifact(config: Config, spec: TaskSpec) -> Artifact | None:
+def _needed_artifact(configs: Sequence[Config], spec: TaskSpec) -> Artifact | None:
     """The artifact that `mixer.artifact` names, or the one shipped for the task."""
-    if not any(name.startswith("tfcaf") for name in config.compare.mixers):
+    if not any(one.uses_tfcaf for one in _compared(configs)):
         return None
-    return load_tfcaf(config.mixer, spec)
+    return load_tfcaf(configs[0].mixer, spec)
+
+
+def _compared(configs: Sequence[Config]) -> list[Config]:
+    """One config per training: every mixer with every learner that takes one."""
+    trainings = []
+    for config in configs:
+        names = config.compare.mixers
+        if config.learner.name in LEARNERS_WITHOUT_MIXER:
+            names = (config.mixer.name,)
+        for name in names:
+            mixer = dataclasses.replace(config.mixer, name=name)
+            trainings.append(dataclasses.replace(config, mixer=mixer))
+    return trainings
 
 
 def load_tfcaf(mixer: MixerConfig, spec: TaskSpec) -> Artifact:
@@ -474,9 +508,9 @@ def _refuse_unsafe_program(artifact: Artifact) -> None:
 def _train_job(
     config: Config, spec: TaskSpec, console: Console, hosts: Hosts | None = None
 ) -> JobOutcome:
-    artifact = load_tfcaf(config.mixer, spec) if config.mixer.name.startswith("tfcaf") else None
-    config = with_fitting_seeds(config, spec, artifact, [config.mixer.name])
-    parent = run_parent(config.runner.output_dir, directory_name(spec.name), config.mixer.name)
+    artifact = load_tfcaf(config.mixer, spec) if config.uses_tfcaf else None
+    (config,) = with_fitting_seeds([config], spec, artifact)
+    parent = run_parent(config.runner.output_dir, directory_name(spec.name), config.label)
     with StopRequest() as should_stop:
         result, figure = _train_mixer(
             config, spec, artifact, parent, None, console, should_stop, hosts or Hosts()
@@ -499,7 +533,7 @@ def _report_one(
 
 
 def _compare(
-    config: Config,
+    configs: Sequence[Config],
     spec: TaskSpec,
     artifact: Artifact | None,
     directory: Path,
@@ -512,12 +546,11 @@ def _compare(
     runs: list[RunResult] = []
     figures: list[EpisodeFigure] = []
     path = directory / "report.html"
-    config = with_fitting_seeds(config, spec, artifact, config.compare.mixers)
-    for name in config.compare.mixers:
-        mixer = dataclasses.replace(config.mixer, name=name)
-        one = dataclasses.replace(config, mixer=mixer)
-        held = artifact if name.startswith("tfcaf") else None
-        result, figure = _train_mixer(one, spec, held, directory, name, console, should_stop, hosts)
+    for one in with_fitting_seeds(_compared(configs), spec, artifact):
+        held = artifact if one.uses_tfcaf else None
+        result, figure = _train_mixer(
+            one, spec, held, directory, one.label, console, should_stop, hosts
+        )
         runs.append(result)
         if not hosts.is_first:
             continue

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jax
 
-from qllm_jax.config import Config
+from qllm_jax.config import ALL_THAT_FIT, Config
 from qllm_jax.config_mapping import config_to_mapping
 from qllm_jax.errors import UserError
 from qllm_jax.interrupt import StopRequest
@@ -76,7 +76,7 @@ def train_one(
         should_stop: Polled between chunks.
     """
     seeds = [config.runner.first_seed + index for index in range(config.runner.num_seeds)]
-    info = {"task": spec.name, "mixer": config.mixer.name, "command": command_line()}
+    info = {"task": spec.name, "mixer": config.label, "command": command_line()}
     with RunStore.create(parent, name, config_to_mapping(config), seeds=seeds, info=info) as store:
         if artifact is not None:
             save_artifact(artifact, store.path)
@@ -149,7 +149,7 @@ def _train(
     runner = config.runner
     mixer, scale = mixer_of(config, spec, artifact)
     runs = runs_for_seeds(config, scale)
-    console.phase(f"train {config.mixer.name}", runner.num_env_steps, num_seeds=runner.num_seeds)
+    console.phase(f"train {config.label}", runner.num_env_steps, num_seeds=runner.num_seeds)
     started = False
 
     def on_chunk(chunk: ChunkReport) -> None:
@@ -186,7 +186,7 @@ def _figure(
     first = jax.tree.map(lambda leaf: leaf[0], hyper)
     trace = record_episode(spec, mixer, config, params, jax.random.key(_EPISODE_KEY), first)
     seed = config.runner.first_seed
-    return episode_figure(spec, trace, f"{config.mixer.name}, seed {seed}, greedy")
+    return episode_figure(spec, trace, f"{config.label}, seed {seed}, greedy")
 
 
 def _finished_figure(
@@ -204,31 +204,36 @@ def mixer_of(config: Config, spec: TaskSpec, artifact: Artifact | None) -> tuple
     """The mixer that a config names, with the artifact's function, and the factor on its value."""
     env = spec.env
     functions = [artifact.function] if artifact is not None else []
+    named = config.mixer
+    if named.name.startswith("tfcaf") and not config.uses_tfcaf:
+        named = dataclasses.replace(named, name="iql")  # the learner brings a critic instead
     mixer = make_mixer(
-        config.mixer, env.num_agents, env.state_dim, tfcafs=functions, num_actions=env.num_actions
+        named, env.num_agents, env.state_dim, tfcafs=functions, num_actions=env.num_actions
     )
     stored = artifact.scale if artifact is not None else "none"
     return mixer, mixer_scale(config.mixer.scale, env.num_agents, stored)
 
 
 def with_fitting_seeds(
-    config: Config, spec: TaskSpec, artifact: Artifact | None, mixers: Sequence[str]
-) -> Config:
-    """The config with as many seeds as fit at once with every one of `mixers`.
+    configs: Sequence[Config], spec: TaskSpec, artifact: Artifact | None
+) -> list[Config]:
+    """The configs with as many seeds as fit at once in every one of them.
 
-    It is the config itself where `runner.num_seeds` is not 0 (`max`).
+    They are as they were where `runner.num_seeds` is a number.
     """
-    if config.runner.num_seeds:
-        return config
+    if all(config.runner.num_seeds != ALL_THAT_FIT for config in configs):
+        return list(configs)
     counts = []
-    for name in mixers:
-        one = dataclasses.replace(config, mixer=dataclasses.replace(config.mixer, name=name))
-        one = dataclasses.replace(one, runner=dataclasses.replace(one.runner, num_seeds=1))
-        mixer, scale = mixer_of(one, spec, artifact if name.startswith("tfcaf") else None)
+    for config in configs:
+        one = _with_seeds(config, 1)
+        mixer, scale = mixer_of(one, spec, artifact if one.uses_tfcaf else None)
         program = make_program(spec.env, mixer, one, spec.outcome)
         counts.append(most_runs(program, runs_for_seeds(one, scale), one.runner))
-    runner = dataclasses.replace(config.runner, num_seeds=min(counts))
-    return dataclasses.replace(config, runner=runner)
+    return [_with_seeds(config, min(counts)) for config in configs]
+
+
+def _with_seeds(config: Config, count: int) -> Config:
+    return dataclasses.replace(config, runner=dataclasses.replace(config.runner, num_seeds=count))
 
 
 def _finish(store: RunStore, output: TrainingOutput, num_env_steps: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 import qllm_jax
 from qllm_jax import pipeline
-from qllm_jax.compose import compose_config
+from qllm_jax.compose import compose_config, compose_learners
 from qllm_jax.errors import UserError
 from qllm_jax.interrupt import StopRequest
 from qllm_jax.results import RunResult
@@ -120,3 +120,39 @@ def test_a_finished_job_is_resumed_to_itself(job):
     again = pipeline.resume(job.directory)
     assert [result.path for result in again.runs] == [result.path for result in job.runs]
     assert "r2c1" in again.report.read_text()
+
+
+def test_learners_are_compared_each_with_the_mixers_it_takes(tmp_path):
+    overrides = [
+        *SMALL,
+        "runner.num_env_steps=1200",
+        "learner.num_envs=4",
+        "learner.batch_size=2",
+        "learner.updates_per_window=2",
+        "compare.mixers=[vdn,tfcaf]",
+        "compare.learners=[mappo,pqn]",
+        f"runner.output_dir={tmp_path}",
+    ]
+    first, *others = compose_learners(overrides)
+    assert (first.learner.optimizer, others[0].learner.optimizer) == ("adam", "radam")
+    stopped = iter([False] * 6 + [True] * 50)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StopRequest, "__call__", lambda self: next(stopped))
+        outcome = pipeline.compare(first, others)
+    assert outcome.interrupted
+    outcome = pipeline.resume(outcome.directory)
+    assert [result.name for result in outcome.runs] == ["mappo", "pqn+vdn", "pqn+tfcaf"]
+    assert all(result.info["status"] == "complete" for result in outcome.runs)
+    assert outcome.runs[0].info["num_mixer_params"] > 0  # its critic
+    assert (outcome.directory / "pqn+tfcaf" / "tfcaf.json").exists()
+    assert not (outcome.directory / "mappo" / "tfcaf.json").exists()
+
+
+def test_a_learner_without_a_mixer_needs_no_function(tmp_path):
+    config = compose_config(
+        [*SMALL, "learner=coma", "runner.num_env_steps=1200", "learner.num_envs=4", "learner.batch_size=4",
+         "learner.updates_per_window=1", "task=matrix/penalty", "mixer=tfcaf",
+         "mixer.artifact=nowhere", f"runner.output_dir={tmp_path}"]
+    )  # fmt: skip
+    assert config.label == "coma"
+    assert pipeline.train(config).info["mixer"] == "coma"

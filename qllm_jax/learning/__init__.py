@@ -1,13 +1,16 @@
 """Pure maths of value learning: no networks, no environments, no state but what is passed in."""
 
+from qllm_jax.learning.coma import coma_loss, prepare_coma_batch
 from qllm_jax.learning.exploration import epsilon_greedy_actions, greedy_actions, linear_epsilon
 from qllm_jax.learning.loss import LossMetrics, MixerApply, NetworkParams, td_loss
+from qllm_jax.learning.maddpg import maddpg_loss, straight_through
 from qllm_jax.learning.policy import (
     PolicyBatch,
     local_values,
     policy_loss,
     prepare_policy_batch,
     sample_actions,
+    sample_from_logits,
 )
 from qllm_jax.learning.standardise import (
     RunningMoments,
@@ -41,6 +44,7 @@ __all__ = [
     "acting_mask",
     "all_finite",
     "apply_gradients",
+    "coma_loss",
     "double_q_values",
     "epsilon_greedy_actions",
     "greedy_actions",
@@ -50,12 +54,16 @@ __all__ = [
     "linear_decay",
     "linear_epsilon",
     "local_values",
+    "maddpg_loss",
     "make_optimizer",
     "one_step_targets",
     "policy_loss",
+    "prepare_coma_batch",
     "prepare_policy_batch",
     "sample_actions",
+    "sample_from_logits",
     "standardise",
+    "straight_through",
     "take_actions",
     "td_loss",
     "update_moments",

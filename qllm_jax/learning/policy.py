@@ -32,7 +32,17 @@ class PolicyBatch:
 
 def available_log_probs(logits: jax.Array, avail_actions: jax.Array) -> jax.Array:
     """log π over available actions: `[..., A]`, `[..., A]` bool → `[..., A]`."""
-    return jax.nn.log_softmax(jnp.where(avail_actions, logits, _UNAVAILABLE), axis=-1)
+    return jax.nn.log_softmax(masked_logits(logits, avail_actions), axis=-1)
+
+
+def masked_logits(logits: jax.Array, avail_actions: jax.Array) -> jax.Array:
+    """Logits that give an unavailable action no probability, with a finite gradient."""
+    return jnp.where(avail_actions, logits, _UNAVAILABLE)
+
+
+def gumbel(noise: jax.Array) -> jax.Array:
+    """Standard Gumbel numbers −log(−log u) from uniform ones in [0, 1)."""
+    return -jnp.log(-jnp.log(jnp.maximum(noise, jnp.finfo(noise.dtype).tiny)))
 
 
 def entropy(log_probs: jax.Array, avail_actions: jax.Array) -> jax.Array:
@@ -44,6 +54,13 @@ def entropy(log_probs: jax.Array, avail_actions: jax.Array) -> jax.Array:
 def sample_actions(
     noise: jax.Array, outputs: jax.Array, avail_actions: jax.Array, epsilon: jax.Array
 ) -> jax.Array:
+    """As `sample_from_logits`, of `outputs [..., A + 1]` with the agent's own value last."""
+    return sample_from_logits(noise, outputs[..., :-1], avail_actions, epsilon)
+
+
+def sample_from_logits(
+    noise: jax.Array, logits: jax.Array, avail_actions: jax.Array, epsilon: jax.Array
+) -> jax.Array:
     """Draw from π; the signature is `epsilon_greedy_actions`'.
 
     argmax_a (logit_a − log(−log u_a)) with uniform u is distributed as softmax(logit):
@@ -51,7 +68,7 @@ def sample_actions(
 
     Args:
         noise: `[..., A + 1]` uniform in [0, 1); the first column is not used.
-        outputs: `[..., A + 1]`, the value last.
+        logits: `[..., A]`.
         avail_actions: `[..., A]` bool, at least one True in every row.
         epsilon: Not used: the policy explores by itself.
 
@@ -59,8 +76,7 @@ def sample_actions(
         `[...]` int32.
     """
     del epsilon
-    gumbel = -jnp.log(-jnp.log(jnp.maximum(noise[..., 1:], jnp.finfo(noise.dtype).tiny)))
-    return greedy_actions(outputs[..., :-1] + gumbel, avail_actions)
+    return greedy_actions(logits + gumbel(noise[..., 1:]), avail_actions)
 
 
 def local_values(outputs: jax.Array, actions: jax.Array) -> jax.Array:
@@ -140,13 +156,7 @@ def policy_loss(
     """
     log_probs, entropies, all_values = _forward(params, batch.window, agent_apply, critic_apply)
     values = all_values[:-1]
-    acting = jax.vmap(acting_mask, in_axes=1, out_axes=1)(batch.window.last)[..., None]
-
-    def mean(array: jax.Array) -> jax.Array:
-        # Where nobody acts anything may stand: it must not reach the sum.
-        count = jnp.maximum(jnp.sum(acting), 1) * array.shape[-1]
-        return jnp.sum(jnp.where(acting, array, 0.0)) / count
-
+    mean = acting_mean(batch.window)
     centred = batch.advantages - mean(batch.advantages)
     advantage = centred / (jnp.sqrt(mean(centred**2)) + 1e-8)
     ratio = jnp.exp(log_probs - batch.log_probs)
@@ -158,6 +168,18 @@ def policy_loss(
         loss=loss, td_error=mean(jnp.abs(values - batch.returns)), q_tot=mean(values)
     )
     return loss, jax.lax.stop_gradient(metrics)
+
+
+def acting_mean(window: Window) -> Callable[[jax.Array], jax.Array]:
+    """A mean `[T - 1, B, K] → []` over the slots of a window `[T, B]` in which the team acts."""
+    acting = jax.vmap(acting_mask, in_axes=1, out_axes=1)(window.last)[..., None]
+
+    def mean(array: jax.Array) -> jax.Array:
+        # Where nobody acts anything may stand: it must not reach the sum.
+        count = jnp.maximum(jnp.sum(acting), 1) * array.shape[-1]
+        return jnp.sum(jnp.where(acting, array, 0.0)) / count
+
+    return mean
 
 
 def _forward(

@@ -6,7 +6,7 @@ mixer = make_mixer(config.mixer, num_agents, state_dim, tfcafs)       # Mixer(in
 """
 
 from qllm_jax.networks.agent import Agent, make_agent
-from qllm_jax.networks.mixer import JointFunction, Mixer, MixerHyper
+from qllm_jax.networks.mixer import JointFunction, Mixer, MixerHyper, TeamSizes
 from qllm_jax.networks.mixers import make_mixer, mixer_names
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "JointFunction",
     "Mixer",
     "MixerHyper",
+    "TeamSizes",
     "make_agent",
     "make_mixer",
     "mixer_names",

@@ -1,4 +1,4 @@
-"""The agents' shared recurrent Q-network, as a frozen bundle of pure functions."""
+"""The agents' shared network, recurrent or not, as a frozen bundle of pure functions."""
 
 import dataclasses
 import math
@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from qllm_jax.config import AgentConfig
+from qllm_jax.errors import require
 from qllm_jax.networks.recurrent import gru_sequence, gru_step
 from qllm_jax.types import Params
 
@@ -32,6 +33,39 @@ class Agent:
     apply: Callable[[Params, jax.Array, jax.Array], jax.Array]
     step: Callable[[Params, jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
     initial_hidden: Callable[[int], jax.Array]
+
+
+class FeedForwardQNetwork(nn.Module):
+    """Embedding, dense, ReLU, dense: without memory, so that resets mean nothing.
+
+    Attributes:
+        num_actions: A.
+        hidden_dim: H.
+        num_ids: N where a one-hot agent id is appended to the observation, else 0.
+        layer_norm: Normalise the embedding before its ReLU.
+        convolutions: Filters of the layers before, for images `[..., X, Y, C]`; none for vectors.
+    """
+
+    num_actions: int
+    hidden_dim: int
+    num_ids: int
+    layer_norm: bool = False
+    convolutions: tuple[int, ...] = ()
+
+    @nn.compact
+    def __call__(
+        self, obs: jax.Array, reset: jax.Array, hidden: jax.Array | None
+    ) -> tuple[jax.Array | None, jax.Array]:
+        """As `RecurrentQNetwork`; the hidden state is handed on."""
+        for index, filters in enumerate(self.convolutions):
+            size = (5, 5) if index == 0 else (3, 3)
+            obs = nn.relu(nn.Conv(filters, size)(obs))
+        if self.convolutions:
+            obs = obs.reshape(*obs.shape[:-3], -1)
+        embedded = _embed(self, obs)
+        output = nn.relu(nn.Dense(self.hidden_dim)(embedded))
+        head = nn.Dense(self.num_actions, kernel_init=nn.initializers.orthogonal(), name="head")
+        return hidden, head(output)
 
 
 class RecurrentQNetwork(nn.Module):
@@ -64,10 +98,7 @@ class RecurrentQNetwork(nn.Module):
             The hidden state after the slot(s) and `q_values [..., N, A]`.
         """
         width = self.hidden_dim
-        embedded = self._embed(obs)
-        if self.layer_norm:
-            embedded = nn.LayerNorm(name="embed_norm")(embedded)
-        embedded = nn.relu(embedded)
+        embedded = _embed(self, obs)
         kernel_i = self.param("gru_input", _blocks(nn.initializers.lecun_normal()), (width, 3))
         bias_i = self.param("gru_input_bias", nn.initializers.zeros_init(), (3 * width,))
         kernel_h = self.param("gru_hidden", _blocks(nn.initializers.orthogonal()), (width, 3))
@@ -85,18 +116,23 @@ class RecurrentQNetwork(nn.Module):
         head = nn.Dense(self.num_actions, kernel_init=nn.initializers.orthogonal(), name="head")
         return output, head(output)
 
-    def _embed(self, obs: jax.Array) -> jax.Array:
-        # [obs, one_hot(i)] W = obs W[:O] + W[O + i]: the id costs an addition, not a wider input.
-        num_features = obs.shape[-1]
-        kernel = self.param(
-            "embed",
-            nn.initializers.orthogonal(),
-            (num_features + self.num_ids, self.hidden_dim),
-        )
-        bias = self.param("embed_bias", nn.initializers.zeros_init(), (self.hidden_dim,))
-        return obs @ kernel[:num_features] + (
-            kernel[num_features:] + bias if self.num_ids else bias
-        )
+
+def _embed(network: Any, obs: jax.Array) -> jax.Array:
+    """The first layer of both networks: `[..., N, O]` and the agents' ids to `[..., N, H]`."""
+    # [obs, one_hot(i)] W = obs W[:O] + W[O + i]: the id costs an addition, not a wider input.
+    num_features = obs.shape[-1]
+    shape = (num_features + network.num_ids, network.hidden_dim)
+    kernel = network.param("embed", nn.initializers.orthogonal(), shape)
+    bias = network.param("embed_bias", nn.initializers.zeros_init(), (network.hidden_dim,))
+    embedded = obs @ kernel[:num_features] + (
+        kernel[num_features:] + bias if network.num_ids else bias
+    )
+    if network.layer_norm:
+        embedded = nn.LayerNorm(name="embed_norm")(embedded)
+    return nn.relu(embedded)
+
+
+_CONVOLUTIONS = (32, 32, 32)
 
 
 def make_agent(
@@ -105,38 +141,49 @@ def make_agent(
     """Build the agents' network.
 
     Args:
-        config: Width, and whether agents see their id.
+        config: Kind, width, and whether agents see their id.
         num_agents: N.
         num_actions: A.
-        obs_shape: One agent's observation; anything but a vector is flattened.
+        obs_shape: One agent's observation; anything but a vector is flattened, but for `cnn`.
+
+    Raises:
+        UserError: `cnn` for observations that are no images.
     """
-    network = RecurrentQNetwork(
-        num_actions=num_actions,
-        hidden_dim=config.hidden_dim,
-        num_ids=num_agents if config.append_agent_id else 0,
-        layer_norm=config.layer_norm,
+    num_ids = num_agents if config.append_agent_id else 0
+    sizes = (num_actions, config.hidden_dim, num_ids, config.layer_norm)
+    is_image = config.name == "cnn"
+    require(
+        not is_image or len(obs_shape) == 3,
+        f"agent=cnn needs observations that are images [height, width, channels]; this task's "
+        f"have shape {list(obs_shape)}. Use agent=rnn or agent=mlp.",
     )
-    num_features = math.prod(obs_shape)
+    network: nn.Module
+    if config.name == "rnn":
+        network, memory = RecurrentQNetwork(*sizes), config.hidden_dim
+    else:
+        convolutions = _CONVOLUTIONS if is_image else ()
+        network, memory = FeedForwardQNetwork(*sizes, convolutions), 0
+    shape = obs_shape if is_image else (math.prod(obs_shape),)
     apply_network: Callable[..., tuple[jax.Array, jax.Array]] = network.apply  # type: ignore[assignment]
 
-    def flatten(obs: jax.Array) -> jax.Array:
-        return obs.reshape(*obs.shape[: obs.ndim - len(obs_shape)], num_features)
+    def shaped(obs: jax.Array) -> jax.Array:
+        return obs.reshape(*obs.shape[: obs.ndim - len(obs_shape)], *shape)
 
     def initial_hidden(num_envs: int) -> jax.Array:
-        return jnp.zeros((num_envs, num_agents, config.hidden_dim), jnp.float32)
+        return jnp.zeros((num_envs, num_agents, memory), jnp.float32)
 
     def init(key: jax.Array) -> Params:
-        obs = jnp.zeros((1, num_agents, num_features), jnp.float32)
+        obs = jnp.zeros((1, num_agents, *shape), jnp.float32)
         return network.init(key, obs, jnp.zeros((1,), bool), initial_hidden(1))["params"]
 
     def apply(params: Params, obs: jax.Array, reset: jax.Array) -> jax.Array:
-        _, q_values = apply_network({"params": params}, flatten(obs), reset, None)
+        _, q_values = apply_network({"params": params}, shaped(obs), reset, None)
         return q_values
 
     def step(
         params: Params, hidden: jax.Array, obs: jax.Array, reset: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        return apply_network({"params": params}, flatten(obs), reset, hidden)
+        return apply_network({"params": params}, shaped(obs), reset, hidden)
 
     return Agent(init=init, apply=apply, step=step, initial_hidden=initial_hidden)
 

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec
 from qllm_jax.config import Config
 from qllm_jax.envs.team import TeamEnv
 from qllm_jax.learning import make_optimizer
-from qllm_jax.networks import Mixer, make_agent
+from qllm_jax.networks import Mixer, TeamSizes, make_agent
 from qllm_jax.schedule import make_schedule
 from qllm_jax.tasks.spec import Outcome
 from qllm_jax.training.evaluation import EvaluationMetrics, evaluate
@@ -53,7 +53,7 @@ def make_program(
 
     Args:
         env: The task's environment.
-        mixer: How agents' values are combined.
+        mixer: How agents' values are combined; learners without a mixer bring a critic instead.
         config: Budget, learner, agents.
         outcome: What evaluation reports beside the return.
 
@@ -63,6 +63,9 @@ def make_program(
     """
     algorithm = get_learner(config.learner.name)
     num_outputs = env.num_actions + algorithm.num_extra_outputs
+    if algorithm.make_critic is not None:
+        sizes = TeamSizes(env.num_agents, env.state_dim, env.num_actions)
+        mixer = algorithm.make_critic(sizes, config.learner.critic_hidden_dim)
     return Program(
         env=env,
         agent=make_agent(config.agent, env.num_agents, num_outputs, env.obs_shape),

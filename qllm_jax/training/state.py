@@ -18,7 +18,7 @@ from qllm_jax.learning import (
     init_moments,
     take_actions,
 )
-from qllm_jax.networks import Agent, Mixer
+from qllm_jax.networks import Agent, Mixer, TeamSizes
 from qllm_jax.schedule import Schedule
 from qllm_jax.tasks.spec import Outcome
 from qllm_jax.training.replay import Replay, init_replay
@@ -37,6 +37,8 @@ class Algorithm:
         num_extra_outputs: What an agent's network puts out beside its A preferences.
         act: `(noise [..., A + 1], outputs [..., A + extra], avail_actions [..., A], epsilon []) ->
             actions [...]`, how experience is collected. Greedy play takes the best preference.
+        make_critic: `(sizes, hidden_dim) -> Mixer`, what a learner without a mixer has instead;
+            None takes the config's mixer.
         agent_values: `(outputs [..., A + extra], actions [...]) -> [...]`, what the mixer mixes.
     """
 
@@ -47,6 +49,7 @@ class Algorithm:
     num_extra_outputs: int = 0
     act: Callable[..., jax.Array] = epsilon_greedy_actions
     agent_values: Callable[[jax.Array, jax.Array], jax.Array] = take_actions
+    make_critic: Callable[[TeamSizes, int], Mixer] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

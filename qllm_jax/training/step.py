@@ -1,6 +1,8 @@
 """One iteration of training a run: collect, store, learn, move the target."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +28,7 @@ from qllm_jax.training.replay import add, sample
 from qllm_jax.training.rollout import Record, collect
 from qllm_jax.training.runs import Hyper
 from qllm_jax.training.state import LearnerState, Program, RunState
-from qllm_jax.types import Window
+from qllm_jax.types import JointAction, Params, Window
 
 
 @struct.dataclass
@@ -45,10 +47,24 @@ def no_metrics() -> UpdateMetrics:
     return UpdateMetrics(*[jnp.zeros(()) for _ in range(5)])
 
 
-def iterate(
-    program: Program, hyper: Hyper, key: jax.Array, iteration: jax.Array, state: RunState
+# What one gradient step on a batch from the replay does:
+# (program, hyper, lr, learner, window [T, B, ...], key) -> (learner, metrics).
+ReplayStep = Callable[
+    [Program, Hyper, jax.Array, LearnerState, Window, jax.Array],
+    tuple[LearnerState, UpdateMetrics],
+]
+
+
+def iterate_off_policy(
+    program: Program,
+    hyper: Hyper,
+    key: jax.Array,
+    iteration: jax.Array,
+    state: RunState,
+    *,
+    step: ReplayStep,
 ) -> tuple[RunState, UpdateMetrics]:
-    """Collect a window per environment, then do the gradient steps that are due.
+    """Collect a window per environment, then do the gradient steps that are due on the replay.
 
     Args:
         program: What is static.
@@ -57,6 +73,7 @@ def iterate(
         iteration: `[]` int32 from 0; the same in every run, so that its conditions stay branches
             under vmap.
         state: The run before this iteration.
+        step: One gradient step.
 
     Returns:
         The run after it, and sums over its gradient steps.
@@ -71,11 +88,12 @@ def iterate(
         program.agent,
         config.num_envs,
         schedule.window_length,
+        program.algorithm.act,
     )
     state = store(program, state, record, iteration)
     learner, metrics = jax.lax.cond(
         iteration >= schedule.first_update,
-        lambda: learn(program, hyper, learn_key, iteration, state),
+        lambda: learn(program, hyper, learn_key, iteration, state, step),
         lambda: (state.learner, no_metrics()),
     )
     if config.target_update == "hard":
@@ -116,7 +134,12 @@ def observe_rewards(program: Program, state: RunState, record: Record) -> RunSta
 
 
 def learn(
-    program: Program, hyper: Hyper, key: jax.Array, iteration: jax.Array, state: RunState
+    program: Program,
+    hyper: Hyper,
+    key: jax.Array,
+    iteration: jax.Array,
+    state: RunState,
+    step: ReplayStep,
 ) -> tuple[LearnerState, UpdateMetrics]:
     """The gradient steps of one iteration; reads the replay, changes the learner's part only."""
     config, schedule = program.learner, program.schedule
@@ -128,13 +151,12 @@ def learn(
     assert replay is not None, "this learner has a replay"
 
     def update(learner: LearnerState, index: jax.Array) -> tuple[LearnerState, UpdateMetrics]:
-        window = sample(
-            jax.random.fold_in(key, index), replay, num_filled, config.batch_size, program.env
-        )
+        draw_key = jax.random.fold_in(key, index)
+        window = sample(draw_key, replay, num_filled, config.batch_size, program.env)
         window = dataclasses.replace(window, reward=loss_reward(program, hyper, state, window))
-        step = (iteration - schedule.first_update) * per_window + index
-        lr = linear_decay(hyper.lr, step, total) if config.lr_linear_decay else hyper.lr
-        return gradient_step(program, hyper, lr, learner, window)
+        done = (iteration - schedule.first_update) * per_window + index
+        lr = linear_decay(hyper.lr, done, total) if config.lr_linear_decay else hyper.lr
+        return step(program, hyper, lr, learner, window, jax.random.fold_in(draw_key, 1))
 
     if per_window == 1:
         return update(state.learner, jnp.zeros((), jnp.int32))
@@ -166,9 +188,42 @@ def gradient_step(
         transform=mixer.transform,
     )
     updated, metrics = take_step(program, lr, learner, grads, loss_metrics)
+    return move_soft_target(program, hyper, updated), metrics
+
+
+def q_learning_step(
+    program: Program,
+    hyper: Hyper,
+    lr: jax.Array,
+    learner: LearnerState,
+    window: Window,
+    key: jax.Array,
+) -> tuple[LearnerState, UpdateMetrics]:
+    """`gradient_step` as a `ReplayStep`; it draws nothing."""
+    return gradient_step(program, hyper, lr, learner, window)
+
+
+def move_soft_target(program: Program, hyper: Hyper, learner: LearnerState) -> LearnerState:
+    """Move the target networks after a gradient step, where that is how they move."""
     if program.learner.target_update == "soft" and program.algorithm.uses_target:
-        updated = _move_target(updated, hyper)
-    return updated, metrics
+        return _move_target(learner, hyper)
+    return learner
+
+
+def joint_critic(program: Program, hyper: Hyper) -> Callable[..., jax.Array]:
+    """A central critic as `(params, state [D], actions [N, A]) -> values [M]`."""
+    apply_joint = program.mixer.apply_joint
+    assert apply_joint is not None, "the learner's own critic reads joint actions"
+
+    def apply(params: Params, state: jax.Array, actions: jax.Array) -> jax.Array:
+        nothing = jnp.zeros(actions.shape[0])
+        joint = JointAction(actions=actions, greedy_actions=actions, greedy_qs=nothing)
+        return apply_joint(params, nothing, state, hyper.mixer, joint)
+
+    return apply
+
+
+iterate = functools.partial(iterate_off_policy, step=q_learning_step)
 
 
 def take_step(

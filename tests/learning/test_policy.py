@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from random_windows import random_window
 
 from qllm_jax.learning import (
     NetworkParams,
@@ -13,7 +14,6 @@ from qllm_jax.learning import (
     sample_actions,
 )
 from qllm_jax.learning.policy import available_log_probs, entropy
-from qllm_jax.types import Window
 
 A, GAMMA, LAMBDA = 3, 0.9, 0.7
 CLIP, VALUE, ENTROPY = 0.2, 0.5, 0.1
@@ -30,30 +30,6 @@ def shared_critic(params, values, state):
 
 def own_critics(params, values, state):
     return params * values
-
-
-def random_window(random, num_slots, num_envs, num_agents):
-    shape = (num_slots, num_envs)
-    last, terminated, truncated = (np.zeros(shape, bool) for _ in range(3))
-    for b in range(num_envs):
-        for t in range(num_slots - 1):
-            if not last[t, b] and random.random() < 0.3:
-                (terminated if random.random() < 0.5 else truncated)[t, b] = True
-                last[t + 1, b] = True
-    avail = random.random((*shape, num_agents, A)) < 0.6
-    avail[..., 0] |= ~avail.any(-1)
-    noise = random.random((*shape, num_agents, A))
-    return Window(
-        obs=random.normal(size=(*shape, num_agents, 4)).astype(np.float32),
-        state=random.normal(size=(*shape, 2)).astype(np.float32),
-        avail_actions=avail,
-        actions=np.where(avail, noise, -1).argmax(-1).astype(np.int32),
-        reward=random.normal(size=shape).astype(np.float32),
-        terminated=terminated,
-        truncated=truncated,
-        reset=np.zeros(shape, bool),
-        last=last,
-    )
 
 
 def slow_log_probs(logits, avail):
@@ -116,7 +92,7 @@ def slow_loss(params, old_params, window, shared):
 @pytest.mark.parametrize("shape", [(2, 2, 1), (7, 3, 2)])
 def test_loss_equals_a_slow_loop(shape, shared):
     random = np.random.default_rng(sum(shape))
-    window = random_window(random, *shape)
+    window = random_window(random, *shape, A)
     old, params = (
         NetworkParams(
             agent=random.normal(size=(4, A + 1)).astype(np.float32),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from qllm_jax.compose import compose_config
-from qllm_jax.config import CheckpointConfig, RunnerConfig
+from qllm_jax.config import ALL_THAT_FIT, CheckpointConfig, RunnerConfig
 from qllm_jax.errors import UserError
 from qllm_jax.training import make_program, most_runs, run_training, runs_for_seeds
 from qllm_jax.training.chunk import compile_chunk
@@ -99,7 +99,7 @@ def test_max_fills_the_memory(program, config, two_runs_gib):
 
 
 def test_max_is_said_on_the_command_line():
-    assert compose_config(["runner.num_seeds=max"]).runner.num_seeds == 0
+    assert compose_config(["runner.num_seeds=max"]).runner.num_seeds == ALL_THAT_FIT
 
 
 def test_the_host_has_memory_where_it_is_the_device():

@@ -20,7 +20,17 @@ from qllm_jax.training.step import no_metrics
 
 # What a learner needs to solve the probe in a few seconds, beside the probe's own settings.
 SETTINGS = {
+    "coma": {
+        "batch_size": 2,
+        "updates_per_window": 2,
+        "lr": 0.01,
+        "entropy_coef": 0.02,
+        "num_iterations": 320,
+    },
     "dqn": {"updates_per_window": 4, "lr": 0.003},
+    "ippo": {"batch_size": 2, "updates_per_window": 4, "lr": 0.01},
+    "maddpg": {"updates_per_window": 4, "lr": 0.01, "target_update": "soft", "tau": 0.05},
+    "mappo": {"batch_size": 2, "updates_per_window": 4, "lr": 0.01},
     "mixed_critic": {"batch_size": 2, "updates_per_window": 4, "lr": 0.01},
     "pqn": {"batch_size": 2, "updates_per_window": 8, "lr": 0.003},
 }
