@@ -42,6 +42,9 @@ class RecordedClient:
     def find(self, request: Request) -> Transcript:
         """The transcript of a request; among several models' answers, that of its model.
 
+        Two tasks with the same prompt, such as `matrix/penalty` and `matrix/penalty-100`, hold
+        copies of one answer; these count once.
+
         Raises:
             UserError: There is none (says which request is missing and how to record it), or
                 several models answered and none is the one asked for.
@@ -50,7 +53,7 @@ class RecordedClient:
         if not found:
             raise UserError(self._missing(request))
         exact = [item for item in found if item.request.model == request.model]
-        if exact or len(found) == 1:
+        if exact or len({(item.request.model, item.completion.text) for item in found}) == 1:
             return (exact or found)[0]
         models = sorted({item.request.model for item in found})
         raise UserError(

@@ -99,6 +99,16 @@ def test_one_models_answer_serves_whatever_model_is_configured(tmp_path):
     assert RecordedClient(tmp_path).complete(changed(model="other")) == COMPLETION
 
 
+def test_copies_of_one_answer_count_once_and_different_ones_do_not(tmp_path):
+    for folder in ("one", "two"):
+        write_transcript(tmp_path / folder, Transcript("gemini", "x", REQUEST, COMPLETION))
+    assert RecordedClient(tmp_path).complete(changed(model="other")) == COMPLETION
+    differing = dataclasses.replace(COMPLETION, text="another")
+    write_transcript(tmp_path / "two", Transcript("gemini", "x", REQUEST, differing))
+    with pytest.raises(UserError, match=r"2 recorded answers .* by m1, none by 'other'"):
+        RecordedClient(tmp_path).complete(changed(model="other"))
+
+
 def test_a_missing_answer_says_which_and_how_to_record_it(tmp_path):
     with pytest.raises(UserError) as caught:
         RecordedClient(tmp_path).complete(REQUEST)
