@@ -150,7 +150,8 @@ def test_learners_are_compared_each_with_the_mixers_it_takes(tmp_path):
 
 def test_a_learner_without_a_mixer_needs_no_function(tmp_path):
     config = compose_config(
-        [*SMALL, "learner=coma", "runner.num_env_steps=1200", "learner.num_envs=4", "learner.batch_size=4",
+        [*SMALL, "learner=coma", "runner.num_env_steps=1200", "learner.num_envs=4",
+         "learner.batch_size=4",
          "learner.updates_per_window=1", "task=matrix/penalty", "mixer=tfcaf",
          "mixer.artifact=nowhere", f"runner.output_dir={tmp_path}"]
     )  # fmt: skip
