@@ -95,6 +95,9 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="Write the report of finished runs again.")
     report.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR")
     report.add_argument("-o", "--output", type=Path, default=Path("report.html"))
+    report.add_argument(
+        "--marl-eval", type=Path, metavar="FILE", help="Write marl-eval's JSON here instead."
+    )
     report.set_defaults(command=_report)
     return parser
 
@@ -165,8 +168,10 @@ def _bench(args: argparse.Namespace) -> int:
 def _report(args: argparse.Namespace) -> int:
     from qllm_jax import pipeline
 
-    path = pipeline.report(args.runs, args.output)
-    print(path)
+    if args.marl_eval is not None:
+        print(pipeline.export_marl_eval(args.runs, args.marl_eval))
+    else:
+        print(pipeline.report(args.runs, args.output))
     return 0
 
 

@@ -403,6 +403,23 @@ class CheckpointConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class LoggingConfig:
+    """Where evaluations go beside the run directory's own JSONL, CSV and NPZ.
+
+    Attributes:
+        tensorboard: Events below the run directory (the extra `tensorboard`).
+        wandb: Weights & Biases: `off`, `online` or `offline` (the extra `wandb`).
+        wandb_project: Its project.
+        per_seed: A scalar for every seed, instead of means and the IQM over seeds.
+    """
+
+    tensorboard: bool = False
+    wandb: Literal["off", "online", "offline"] = "off"
+    wandb_project: str = "qllm-jax"
+    per_seed: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class LlmConfig:
     """Where completions come from. Keys come from the environment only.
 
@@ -598,6 +615,7 @@ class Config:
     runner: RunnerConfig = dataclasses.field(default_factory=RunnerConfig)
     hosts: HostsConfig = dataclasses.field(default_factory=HostsConfig)
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
+    logging: LoggingConfig = dataclasses.field(default_factory=LoggingConfig)
     llm: LlmConfig = dataclasses.field(default_factory=LlmConfig)
     synthesis: SynthesisConfig = dataclasses.field(default_factory=SynthesisConfig)
     compare: CompareConfig = dataclasses.field(default_factory=CompareConfig)

@@ -52,6 +52,7 @@ from qllm_jax.results import (
     format_rate,
     load_config,
     load_report_data,
+    marl_eval_data,
     reference_threshold,
     run_parent,
     save_figure_png,
@@ -357,6 +358,13 @@ def report(paths: Sequence[Path], output: Path) -> Path:
     tfcaf = tfcaf_summary(load_artifact(artifacts[0])) if artifacts else None
     spec = get_task(tasks.pop(), **runs[0].config.get("task", {}).get("env_kwargs", {}))
     return write_report(output, report_data(spec, runs, tfcaf=tfcaf))
+
+
+def export_marl_eval(paths: Sequence[Path], output: Path) -> Path:
+    """`qllm-jax report --marl-eval`: runs of any jobs in marl-eval's JSON format."""
+    runs = [RunResult.load(path) for parent in paths for path in find_runs(parent)]
+    write_text(output, json.dumps(marl_eval_data(runs)) + "\n")
+    return output
 
 
 def _checked_task(config: Config) -> TaskSpec:

@@ -23,6 +23,7 @@ from qllm_jax.results import (
     RunResult,
     RunStore,
     is_run,
+    open_loggers,
 )
 from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.tfcaf import Artifact, save_artifact
@@ -151,6 +152,8 @@ def _train(
     runs = runs_for_seeds(config, scale)
     console.phase(f"train {config.label}", runner.num_env_steps, num_seeds=runner.num_seeds)
     started = False
+    settings = config_to_mapping(config)
+    loggers = open_loggers(config.logging, store.path, settings, runs.seed_ids.tolist())
 
     def on_chunk(chunk: ChunkReport) -> None:
         nonlocal started
@@ -159,19 +162,24 @@ def _train(
             console.compiled(chunk.compile_s, completed=chunk.env_steps)
             if store.num_evaluations:
                 store.truncate(chunk.env_steps - 1)  # a killed run may have measured past its save
-        store.append(chunk.env_steps, {**chunk.metrics, "diverged": ~chunk.metrics["alive"]})
+        metrics = {**chunk.metrics, "diverged": ~chunk.metrics["alive"]}
+        store.append(chunk.env_steps, metrics)
+        loggers.log(chunk.env_steps, metrics)
         console.update(chunk.env_steps, best=float(chunk.metrics["return"].mean()))
 
-    output = run_training(
-        spec,
-        mixer,
-        config,
-        runs=runs,
-        on_chunk=on_chunk,
-        should_stop=should_stop,
-        checkpoint_dir=store.checkpoints / "state" if config.checkpoint.enabled else None,
-        resume=resume and config.checkpoint.enabled,
-    )
+    try:
+        output = run_training(
+            spec,
+            mixer,
+            config,
+            runs=runs,
+            on_chunk=on_chunk,
+            should_stop=should_stop,
+            checkpoint_dir=store.checkpoints / "state" if config.checkpoint.enabled else None,
+            resume=resume and config.checkpoint.enabled,
+        )
+    finally:
+        loggers.close()
     figure = _figure(config, spec, mixer, scale, output.run_params(0))
     _finish(store, output, runner.num_env_steps)
     console.finish("interrupted" if output.interrupted else "done")

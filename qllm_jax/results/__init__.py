@@ -18,6 +18,8 @@ from qllm_jax.results.credit_figure import credit_figure
 from qllm_jax.results.figures import curves_figure, overview_figure
 from qllm_jax.results.files import write_text
 from qllm_jax.results.findings import headline
+from qllm_jax.results.loggers import Loggers, open_loggers
+from qllm_jax.results.marl_eval import marl_eval_data
 from qllm_jax.results.report import write_report
 from qllm_jax.results.report_data import (
     CandidateRow,
@@ -69,6 +71,7 @@ __all__ = [
     "CostRow",
     "EpisodeFigure",
     "Interval",
+    "Loggers",
     "ReportData",
     "RunResult",
     "RunStore",
@@ -88,6 +91,8 @@ __all__ = [
     "iqm",
     "is_run",
     "load_config",
+    "marl_eval_data",
+    "open_loggers",
     "paired_interval",
     "probability_of_improvement",
     "reference_threshold",
