@@ -88,7 +88,7 @@ def run_sweep(
         spec: The task.
         settings: From `draw_settings`.
         mixer_of: A config's mixer and the factor on its value.
-        directory: Where groups are kept.
+        directory: Where groups are kept; created where missing.
         on_group: Called before a group is trained.
         on_chunk: Called after each of its evaluations.
         should_stop: Polled between chunks.
@@ -97,6 +97,7 @@ def run_sweep(
         UserError: As `check_budgets`.
     """
     check_budgets(config, spec, settings)
+    directory.mkdir(parents=True, exist_ok=True)
     num_rungs = _num_rungs(config)
     rows: dict[str, SettingResult] = {}
     going = list(settings)

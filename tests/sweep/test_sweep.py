@@ -132,6 +132,12 @@ def test_a_setting_trains_as_it_would_alone(grid, tmp_path):
     assert alone.metrics["env_steps"].tolist() == best["env_steps"]
 
 
+def test_a_sweep_without_checkpoints_keeps_its_trainings(tmp_path):
+    values = ["sweep.lr=[1e-3]", "checkpoint.enabled=false", f"runner.output_dir={tmp_path}"]
+    directory = pipeline.sweep(compose_config([*TINY, *values])).directory
+    assert [path.name for path in (directory / "trainings").iterdir()] == ["rung-1-group-1.npz"]
+
+
 def test_halving_gives_the_whole_budget_to_the_best(tmp_path):
     values = ["sweep.lr=[1e-4,1e-3,1e-2,1e-1]", "sweep.method=halving", "sweep.rungs=2"]
     directory = pipeline.sweep(
