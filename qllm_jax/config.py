@@ -577,11 +577,11 @@ class SweepConfig:
     Attributes:
         method: `auto` is the grid where every value is a list, else `random`; `grid` takes every
             combination; `random` draws `num_samples`; `halving` trains the grid, or the draws, for
-            a part of the budget and the best of them again for more.
+            a part of the budget, drops all but the best, and goes on with these.
         num_samples: Settings that are drawn; None is the whole grid, or 16 where there is a
             distribution.
         seed: Of the drawing.
-        rungs: Of `halving`: rung r of R has 1 / eta^(R-1-r) of `runner.num_env_steps`.
+        rungs: Of `halving`: rung r of R ends after 1 / eta^(R-1-r) of `runner.num_env_steps`.
         eta: Of `halving`: one setting in eta goes on to the next rung.
         values: What is swept, by name: a list, or `uniform(low,high)` or `loguniform(low,high)`.
             On the command line `sweep.lr=[1e-4,1e-3]`; a name without a section is the learner's,

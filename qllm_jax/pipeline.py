@@ -288,19 +288,24 @@ def _sweep_in(config: Config, directory: Path) -> JobOutcome:
     with Console() as console, StopRequest() as should_stop:
         console.print(f"{len(settings):,} settings × {seeds:,} seeds: {directory}")
 
+        compiling = True
+
         def on_group(group: Group) -> None:
+            nonlocal compiling
+            compiling = True
             title = f"sweep {group.number + 1}/{group.count}"
             if config.sweep.method == "halving":
                 title += f", rung {group.rung + 1}/{config.sweep.rungs}"
-            steps = group.config.runner.num_env_steps
-            console.phase(title, steps, num_seeds=group.num_runs)
+            console.phase(title, group.env_steps, num_seeds=group.num_runs)
 
         def on_chunk(group: Group, chunk: ChunkReport) -> None:
-            if chunk.env_steps == 0:
-                console.compiled(chunk.compile_s)
+            nonlocal compiling
+            if compiling:  # not always at step 0: runs go on from the rung before
+                compiling = False
+                console.compiled(chunk.compile_s, completed=chunk.env_steps)
             returns = chunk.metrics["return"].reshape(-1, seeds).mean(axis=1)
             console.update(chunk.env_steps, best=float(returns.max()))
-            if chunk.env_steps == group.config.runner.num_env_steps:
+            if chunk.env_steps == group.env_steps:
                 console.finish()
 
         result = run_sweep(

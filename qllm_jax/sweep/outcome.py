@@ -1,6 +1,7 @@
 """What each setting of a sweep reached, with intervals and a ranking."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,7 +38,7 @@ class SettingResult:
         """`[S]` final performance of each seed: the mean of its last evaluations."""
         return final_scores(self.returns)
 
-    @property
+    @functools.cached_property
     def score(self) -> Interval:
         """IQM over the seeds that did not diverge, with its 95 % interval."""
         kept = self.scores[self.alive]
@@ -57,7 +58,6 @@ class SweepResult:
         num_programs: Compiled programs.
         compile_s: Seconds of compilation, over all programs.
         run_s: Seconds of training.
-        env_steps: Environment steps, over all settings and seeds.
         interrupted: It was stopped before all settings were tried.
     """
 
@@ -66,8 +66,12 @@ class SweepResult:
     num_programs: int
     compile_s: float
     run_s: float
-    env_steps: int
     interrupted: bool
+
+    @property
+    def env_steps(self) -> int:
+        """Environment steps, over all settings and seeds; a rung goes on where one before ended."""
+        return sum(int(row.env_steps[-1]) * len(row.alive) for row in self.rows)
 
     @property
     def best(self) -> SettingResult | None:

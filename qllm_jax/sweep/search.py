@@ -9,13 +9,21 @@ from pathlib import Path
 import numpy as np
 
 from qllm_jax.config import Config
+from qllm_jax.errors import require
 from qllm_jax.networks import Mixer
 from qllm_jax.results.files import write_npz
-from qllm_jax.schedule import make_schedule, shortened
+from qllm_jax.schedule import make_schedule
 from qllm_jax.sweep.outcome import SettingResult, SweepResult, ranked
 from qllm_jax.sweep.space import Setting, traced_keys, with_setting
 from qllm_jax.tasks.spec import TaskSpec
-from qllm_jax.training import ChunkReport, join_runs, run_training, runs_for_seeds
+from qllm_jax.training import (
+    ChunkReport,
+    Paused,
+    join_paused,
+    join_runs,
+    run_training,
+    runs_for_seeds,
+)
 
 MixerOf = Callable[[Config], tuple[Mixer, float]]  # a config's mixer and the factor on its value
 
@@ -28,7 +36,8 @@ class Group:
         rung: Of successive halving.
         number: Within the rung, from 0.
         count: Groups of the rung.
-        config: With the static values that the settings share, for the rung's budget.
+        config: With the static values that the settings share.
+        num_evaluations: Of the config's, how many there are at the end of the rung.
         settings: Of this group.
     """
 
@@ -36,7 +45,14 @@ class Group:
     number: int
     count: int
     config: Config
+    num_evaluations: int
     settings: tuple[Setting, ...]
+
+    @property
+    def env_steps(self) -> int:
+        """Environment steps per seed at the end of the rung."""
+        runner = self.config.runner
+        return runner.num_env_steps // runner.num_evaluations * self.num_evaluations
 
     @property
     def num_runs(self) -> int:
@@ -55,9 +71,23 @@ def check_budgets(config: Config, spec: TaskSpec, settings: Sequence[Setting]) -
         UserError: Says what would fit.
     """
     num_rungs = _num_rungs(config)
-    for rung in range(num_rungs):
-        for group in _groups(config, spec, settings, rung, num_rungs):
-            make_schedule(group.config.learner, group.config.runner, spec.env.episode_length)
+    share = config.sweep.eta ** (num_rungs - 1)
+    for group in _groups(config, settings, 0, num_rungs):
+        runner = group.config.runner
+        lower = runner.num_evaluations // share * share
+        require(
+            runner.num_evaluations % share == 0,
+            f"the first of sweep.rungs={num_rungs} ends after 1/{share} of the evaluations, but "
+            f"runner.num_evaluations is {runner.num_evaluations}. "
+            f"{f'{lower} or ' if lower else ''}{lower + share} would fit; or lower sweep.rungs.",
+        )
+        schedule = make_schedule(group.config.learner, runner, spec.env.episode_length)
+        require(
+            schedule.first_update < group.num_evaluations * schedule.iterations_per_chunk,
+            f"the first of sweep.rungs={num_rungs} ends after {group.env_steps:,} environment "
+            f"steps, but learning starts after {group.config.learner.learning_starts:,}: there "
+            "would be nothing to choose by. Lower learner.learning_starts or sweep.rungs.",
+        )
 
 
 def _num_rungs(config: Config) -> int:
@@ -80,7 +110,9 @@ def run_sweep(
     What is finished is kept in `directory` group by group, and a training that was stopped leaves
     a checkpoint there: called again, the sweep goes on where it was, to the same numbers.
 
-    Successive halving: "Non-stochastic Best Arm Identification and Hyperparameter Optimization",
+    Successive halving trains all settings to the end of the first rung, drops all but the best,
+    and goes on with these where they stopped; what reaches the end is what it would have been
+    alone. "Non-stochastic Best Arm Identification and Hyperparameter Optimization",
     https://arxiv.org/abs/1502.07943.
 
     Args:
@@ -100,19 +132,38 @@ def run_sweep(
     directory.mkdir(parents=True, exist_ok=True)
     num_rungs = _num_rungs(config)
     rows: dict[str, SettingResult] = {}
-    going = list(settings)
+    going, paused = list(settings), dict[str, Paused]()
     spent = _Spent()
     for rung in range(num_rungs):
-        for group in _groups(config, spec, going, rung, num_rungs):
-            found = _train_group(
-                group, spec, mixer_of, directory, on_group, on_chunk, should_stop, spent
+        count = math.ceil(len(going) / config.sweep.eta)  # of the settings that go on
+        best: list[SettingResult] = []
+        waiting: dict[str, Paused] = {}
+        for group in _groups(config, going, rung, num_rungs):
+            start = _start(group, paused)
+            trained = _train_group(
+                group, spec, mixer_of, directory, on_group, on_chunk, should_stop, spent, start
             )
-            if found is None:
-                return _result(rows, len(settings), spec, spent, interrupted=True)
+            if trained is None:
+                return _result(rows, len(settings), spent, interrupted=True)
+            found, states = trained
             rows |= {repr(row.setting): row for row in found}
-        best = ranked([rows[repr(setting)] for setting in going])
-        going = [row.setting for row in best[: math.ceil(len(best) / config.sweep.eta)]]
-    return _result(rows, len(settings), spec, spent, interrupted=False)
+            best = ranked([*best, *found])[:count]
+            waiting |= states
+            kept = {repr(row.setting) for row in best}
+            waiting = {key: state for key, state in waiting.items() if key in kept}
+        going, paused = [row.setting for row in best], waiting
+    return _result(rows, len(settings), spent, interrupted=False)
+
+
+def _start(group: Group, paused: dict[str, Paused]) -> Paused | None:
+    """The group's runs where the rung before left them, taken out of `paused`.
+
+    None where an earlier process trained that rung: a checkpoint has them or, since no run depends
+    on those beside it, training them from the beginning ends in the same numbers.
+    """
+    parts = [paused.pop(repr(setting), None) for setting in group.settings]
+    known = [part for part in parts if part is not None]
+    return join_paused(known) if len(known) == len(parts) else None
 
 
 @dataclasses.dataclass
@@ -122,17 +173,15 @@ class _Spent:
     programs: int = 0
     compile_s: float = 0.0
     run_s: float = 0.0
-    env_steps: int = 0
 
-    def add(self, compile_s: float, run_s: float, env_steps: int) -> None:
+    def add(self, compile_s: float, run_s: float) -> None:
         self.programs += 1
         self.compile_s += compile_s
         self.run_s += run_s
-        self.env_steps += env_steps
 
 
 def _result(
-    rows: Mapping[str, SettingResult], total: int, spec: TaskSpec, spent: _Spent, interrupted: bool
+    rows: Mapping[str, SettingResult], total: int, spent: _Spent, interrupted: bool
 ) -> SweepResult:
     return SweepResult(
         rows=tuple(ranked(list(rows.values()))),
@@ -140,30 +189,30 @@ def _result(
         num_programs=spent.programs,
         compile_s=spent.compile_s,
         run_s=spent.run_s,
-        env_steps=spent.env_steps,
         interrupted=interrupted,
     )
 
 
-def _groups(
-    config: Config, spec: TaskSpec, settings: Sequence[Setting], rung: int, num_rungs: int
-) -> list[Group]:
+def _groups(config: Config, settings: Sequence[Setting], rung: int, num_rungs: int) -> list[Group]:
     """Settings by their static values, in the order in which these first appear."""
     by_static: dict[str, list[Setting]] = {}
     for setting in settings:
-        static = {key: value for key, value in setting.items() if key not in traced_keys()}
-        by_static.setdefault(repr(static), []).append(setting)
+        by_static.setdefault(repr(_static(setting)), []).append(setting)
+    share = config.sweep.eta ** (num_rungs - 1 - rung)
     groups = []
     for number, members in enumerate(by_static.values()):
-        static = {k: v for k, v in members[0].items() if k not in traced_keys()}
-        shared = with_setting(config, static)
-        steps = shared.runner.num_env_steps
-        share = config.sweep.eta ** (num_rungs - 1 - rung)
-        if share > 1:
-            evaluations = max(shared.runner.num_evaluations // share, 4)
-            shared = shortened(shared, steps / share, evaluations, spec.env.episode_length)
-        groups.append(Group(rung, number, len(by_static), shared, tuple(members)))
+        shared = with_setting(config, _static(members[0]))
+        evaluations = shared.runner.num_evaluations // share
+        groups.append(Group(rung, number, len(by_static), shared, evaluations, tuple(members)))
     return groups
+
+
+def _static(setting: Setting) -> Setting:
+    return {key: value for key, value in setting.items() if key not in traced_keys()}
+
+
+def _traced(setting: Setting) -> Setting:
+    return {key: value for key, value in setting.items() if key in traced_keys()}
 
 
 def _train_group(
@@ -175,34 +224,40 @@ def _train_group(
     on_chunk: OnChunk,
     should_stop: Callable[[], bool],
     spent: _Spent,
-) -> list[SettingResult] | None:
-    """Train a group, or read what an earlier process left of it; None where it was stopped."""
+    start: Paused | None,
+) -> tuple[list[SettingResult], dict[str, Paused]] | None:
+    """Train a group to the end of its rung, or read what an earlier process left of it.
+
+    Returns:
+        What each setting reached, and its runs where they are to go on and are at hand; None
+        where it was stopped.
+    """
     place = directory / f"rung-{group.rung + 1}-group-{group.number + 1}"
     file = place.with_suffix(".npz")
+    paused = None
     if file.exists():
         with np.load(file, allow_pickle=False) as saved:
             arrays = dict(saved)
     else:
         on_group(group)
-        configs = [
-            with_setting(group.config, {k: v for k, v in setting.items() if k in traced_keys()})
-            for setting in group.settings
-        ]
+        configs = [with_setting(group.config, _traced(setting)) for setting in group.settings]
         mixers = {one.mixer: mixer_of(one) for one in configs}  # they differ in the scale only
         mixer = mixers[configs[0].mixer][0]
-        runs = join_runs([runs_for_seeds(one, mixers[one.mixer][1]) for one in configs])
         output = run_training(
             spec,
             mixer,
             group.config,
-            runs=runs,
+            runs=join_runs([runs_for_seeds(one, mixers[one.mixer][1]) for one in configs]),
             on_chunk=lambda report: on_chunk(group, report),
             should_stop=should_stop,
             checkpoint_dir=place if group.config.checkpoint.enabled else None,
             resume=group.config.checkpoint.enabled,
+            start=start,
+            pause_after=group.num_evaluations + 1,
         )
         if output.interrupted:
             return None
+        paused = output.paused
         arrays = {
             "return": output.metrics["return"],
             "alive": output.metrics["alive"][:, -1],
@@ -212,15 +267,20 @@ def _train_group(
         write_npz(file, arrays)
         shutil.rmtree(place, ignore_errors=True)  # the checkpoint
     compile_s, run_s = arrays["seconds"].tolist()
-    spent.add(compile_s, run_s, int(arrays["env_steps"][-1]) * group.num_runs)
+    spent.add(compile_s, run_s)
     seeds = group.config.runner.num_seeds
-    return [
-        SettingResult(
-            setting=setting,
-            returns=arrays["return"][index * seeds : (index + 1) * seeds],
-            env_steps=arrays["env_steps"],
-            alive=arrays["alive"][index * seeds : (index + 1) * seeds].astype(bool),
-            rung=group.rung,
+    rows, states = [], {}
+    for index, setting in enumerate(group.settings):
+        of = slice(index * seeds, (index + 1) * seeds)
+        rows.append(
+            SettingResult(
+                setting=setting,
+                returns=arrays["return"][of],
+                env_steps=arrays["env_steps"],
+                alive=arrays["alive"][of].astype(bool),
+                rung=group.rung,
+            )
         )
-        for index, setting in enumerate(group.settings)
-    ]
+        if paused is not None:
+            states[repr(setting)] = paused.select(np.arange(of.start, of.stop))
+    return rows, states

@@ -20,6 +20,7 @@ from qllm_jax.tasks.spec import Outcome, TaskSpec
 from qllm_jax.training.checkpoint import Checkpoints
 from qllm_jax.training.chunk import ChunkMetrics, make_program, state_struct
 from qllm_jax.training.fleet import Fleet
+from qllm_jax.training.paused import Paused
 from qllm_jax.training.replay import replay_bytes
 from qllm_jax.training.runs import Runs, mixer_scale, runs_for_seeds
 from qllm_jax.training.state import Program, RunState
@@ -71,6 +72,7 @@ class TrainingOutput:
         runs: Seed ids and settings of the R runs.
         num_diverged: Runs that met a value that was not finite and were frozen there.
         interrupted: A stop was asked for before the end.
+        paused: What `start` takes to go on; None where `pause_after` did not end the training.
         compile_s: Tracing, compiling and initialising.
         run_s: Everything else, evaluation and checkpoints included.
         env_steps_per_second: Over all runs, in `run_s`; NaN where no step was taken.
@@ -87,6 +89,7 @@ class TrainingOutput:
     runs: Runs
     num_diverged: int
     interrupted: bool
+    paused: Paused | None
     compile_s: float
     run_s: float
     env_steps_per_second: float
@@ -110,6 +113,8 @@ def run_training(
     should_stop: Callable[[], bool] | None = None,
     checkpoint_dir: str | Path | None = None,
     resume: bool = False,
+    start: Paused | None = None,
+    pause_after: int | None = None,
 ) -> TrainingOutput:
     """Train R independent runs side by side in one compiled program.
 
@@ -126,6 +131,9 @@ def run_training(
         checkpoint_dir: Where to save the whole state, between chunks, at most every
             `checkpoint.interval_s` seconds and when stopped; None saves nothing.
         resume: Continue from the newest whole checkpoint in `checkpoint_dir`, where there is one.
+        start: Continue these R runs, of this config, where there is no such checkpoint.
+        pause_after: Evaluations, the one before training included, after which to stop and keep
+            the runs in `TrainingOutput.paused`; None goes to the end.
 
     Raises:
         UserError: An impossible budget, more devices than there are, a checkpoint of other
@@ -135,10 +143,14 @@ def run_training(
         runs = runs_for_seeds(config, mixer_scale(config.mixer.scale, spec.env.num_agents))
     if resume and checkpoint_dir is None:
         raise UserError("resume needs checkpoint_dir, the directory that was saved to.")
+    if start is not None and start.num_runs != len(runs):
+        raise ValueError(f"{start.num_runs} paused runs cannot be continued as {len(runs)} runs.")
     program = make_program(spec.env, mixer, config, spec.outcome)
-    loop = _Loop(program, runs, config, on_chunk or (lambda report: None))
+    loop = _Loop(program, runs, config, on_chunk or (lambda report: None), pause_after)
     if checkpoint_dir is not None:
         loop.open_checkpoints(checkpoint_dir, _fingerprint(spec, mixer, config, runs), resume)
+    if start is not None:
+        loop.begin_at(start)
     try:
         interrupted = loop.run(should_stop or (lambda: False))
         return loop.output(runs, interrupted)
@@ -162,6 +174,7 @@ class _Loop:
         runs: Runs,
         config: Config,
         on_chunk: Callable[[ChunkReport], None],
+        pause_after: int | None = None,
     ):
         self._program, self._config, self._on_chunk = program, config, on_chunk
         begin = time.perf_counter()
@@ -170,6 +183,8 @@ class _Loop:
         _log.log(level, "%s", self._fleet.describe())
         self._compile_s = time.perf_counter() - begin
         self._run_s = 0.0
+        self._last_chunk = self._num_chunks if pause_after is None else pause_after
+        assert 0 < self._last_chunk <= self._num_chunks, f"no chunk {pause_after} to pause after"
         self._columns: list[dict[str, np.ndarray]] = []
         self._first_column = 0  # of this process; earlier ones come from a checkpoint
         self._checkpoints: Checkpoints | None = None
@@ -202,6 +217,17 @@ class _Loop:
             self._fleet.load_and_refill(state, iterations)
         else:
             self._fleet.load(state)
+        self._take_columns(metrics, done)
+
+    def begin_at(self, paused: Paused) -> None:
+        """Continue paused runs, unless a checkpoint, which is further, was already continued."""
+        if self._columns:
+            return
+        self._fleet.load(paused.state)
+        self._take_columns(paused.metrics, paused.num_chunks)
+        self._save()  # `paused` is in memory only
+
+    def _take_columns(self, metrics: dict[str, np.ndarray], done: int) -> None:
         self._columns = [
             {name: value[:, column] for name, value in metrics.items()} for column in range(done)
         ]
@@ -223,14 +249,14 @@ class _Loop:
 
     def run(self, should_stop: Callable[[], bool]) -> bool:
         """Do the chunks that are left; True if it was stopped before the end."""
-        while len(self._columns) < self._num_chunks:
+        while len(self._columns) < self._last_chunk:
             if self._columns and should_stop():
                 self._save()
                 self._wait_for_disk()
                 return True
             self._advance()
             due = self._saved_at + self._config.checkpoint.interval_s
-            if len(self._columns) < self._num_chunks and time.perf_counter() >= due:
+            if len(self._columns) < self._last_chunk and time.perf_counter() >= due:
                 self._save()
         return False
 
@@ -262,7 +288,7 @@ class _Loop:
     def _report(self) -> ChunkReport:
         done = len(self._columns)
         rate = self._rate()
-        steps_left = (self._num_chunks - done) * self._steps_per_chunk * self._fleet.num_runs
+        steps_left = (self._last_chunk - done) * self._steps_per_chunk * self._fleet.num_runs
         return ChunkReport(
             chunk=done,
             num_chunks=self._num_chunks,
@@ -309,6 +335,9 @@ class _Loop:
         """Everything, on the host."""
         learner, schedule = self._program.learner, self._program.schedule
         metrics = self._metrics()
+        paused = None
+        if not interrupted and len(self._columns) < self._num_chunks:
+            paused = Paused(len(self._columns), self._fleet.fetch(), dict(metrics))
         metrics["env_steps"] = np.arange(len(self._columns)) * self._steps_per_chunk
         params = self._fleet.fetch(replay=False).learner.params
         best_params, best_env_steps = self._best(params)
@@ -320,6 +349,7 @@ class _Loop:
             runs=runs,
             num_diverged=int(np.sum(~metrics["alive"][:, -1])),
             interrupted=interrupted,
+            paused=paused,
             compile_s=self._compile_s,
             run_s=self._run_s,
             env_steps_per_second=self._rate(),

@@ -138,17 +138,76 @@ def test_a_sweep_without_checkpoints_keeps_its_trainings(tmp_path):
     assert [path.name for path in (directory / "trainings").iterdir()] == ["rung-1-group-1.npz"]
 
 
-def test_halving_gives_the_whole_budget_to_the_best(tmp_path):
-    values = ["sweep.lr=[1e-4,1e-3,1e-2,1e-1]", "sweep.method=halving", "sweep.rungs=2"]
-    directory = pipeline.sweep(
-        compose_config([*TINY, *values, f"runner.output_dir={tmp_path}"])
-    ).directory
-    rows = json.loads((directory / "sweep.json").read_text())["rows"]
-    assert [row["rung"] for row in rows] == [1, 1, 0, 0]
-    assert [row["env_steps"][-1] for row in rows] == [800, 800, 400, 400]
-    # Whoever went on was at least as good as whoever did not, at the first rung.
-    first = np.load(directory / "trainings" / "rung-1-group-1.npz")
-    assert first["return"].shape[0] == 4 * 2
+HALVING = (*TINY, "sweep.method=halving", "sweep.rungs=2", "sweep.lr=[1e-4,1e-3,1e-2]")
+
+
+def rows_of(directory):
+    return json.loads((directory / "sweep.json").read_text())["rows"]
+
+
+@pytest.fixture(scope="module")
+def halved(tmp_path_factory):
+    """Three learning rates × two widths to half the budget; the best three of six to the end."""
+    place = tmp_path_factory.mktemp("halving")
+    values = ["sweep.hidden_dim=[8,16]", f"runner.output_dir={place}"]
+    return pipeline.sweep(compose_config([*HALVING, *values])).directory
+
+
+def test_halving_drops_the_worse_half_and_goes_on_with_the_better(halved):
+    rows = rows_of(halved)
+    assert [row["rung"] for row in rows] == [1, 1, 1, 0, 0, 0]
+    assert [row["env_steps"][-1] for row in rows] == [800] * 3 + [400] * 3
+    record = json.loads((halved / "sweep.json").read_text())
+    assert record["env_steps"] == 2 * (3 * 800 + 3 * 400)  # what went on was not trained again
+    # At the end of the first rung, after its evaluations at 200 and 400 steps, whoever went on
+    # was at least as good as whoever did not; with two seeds the IQM is the mean.
+    scores = [np.mean(np.asarray(row["return"])[:, 1:3]) for row in rows]
+    assert min(scores[:3]) >= max(scores[3:])
+
+
+def test_what_halving_keeps_ends_where_it_would_have_alone(halved, tmp_path):
+    for index, row in enumerate(rows_of(halved)[:3]):
+        lr, width = row["setting"]["learner.lr"], row["setting"]["agent.hidden_dim"]
+        alone = pipeline.train(
+            compose_config(
+                [*TINY, f"learner.lr={lr}", f"agent.hidden_dim={width}",
+                 f"runner.output_dir={tmp_path}/{index}"]
+            )
+        )  # fmt: skip
+        np.testing.assert_allclose(alone.metrics["return"], row["return"], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("polls", "checkpoints"),
+    # Each of two groups polls twice a rung: the first rung ends after 4.
+    [(1, "true"), (4, "true"), (4, "false"), (5, "true")],
+    ids=["in the first rung", "between rungs", "between rungs, nothing saved", "in the last rung"],
+)
+def test_a_stopped_halving_goes_on_to_the_same_numbers(
+    halved, tmp_path, monkeypatch, polls, checkpoints
+):
+    """From a checkpoint, or where none was kept from the beginning of the rung's runs."""
+    calls = iter([False] * polls + [True] * 100)
+    monkeypatch.setattr(pipeline.StopRequest, "__call__", lambda self: next(calls))
+    values = ["sweep.hidden_dim=[8,16]", f"checkpoint.enabled={checkpoints}"]
+    stopped = pipeline.sweep(compose_config([*HALVING, *values, f"runner.output_dir={tmp_path}"]))
+    assert stopped.exit_code == 130
+    monkeypatch.undo()
+    assert pipeline.resume(stopped.directory).exit_code == 0
+    assert rows_of(stopped.directory) == rows_of(halved)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("runner.num_evaluations=1", r"num_evaluations is 1\. 2 would fit"),
+        ("learner.learning_starts=600", "nothing to choose by"),
+    ],
+)
+def test_rungs_that_cannot_be_are_refused(tmp_path, override, words):
+    with pytest.raises(UserError, match=words):
+        pipeline.sweep(compose_config([*HALVING, override, f"runner.output_dir={tmp_path}/new"]))
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_stopped_sweep_goes_on_to_the_same_numbers(grid, tmp_path, monkeypatch):
@@ -193,7 +252,8 @@ def test_the_table_says_what_is_left_out():
         result_of({"learner.lr": 0.001, "agent.hidden_dim": 8}, [1, 2, 90], alive=[1, 1, 0]),
     ]
     rows[1] = dataclasses.replace(rows[1], alive=rows[1].alive.astype(bool))
-    result = SweepResult(tuple(rows), 3, 1, 1.0, 2.0, 600, interrupted=True)
+    result = SweepResult(tuple(rows), 3, 1, 1.0, 2.0, interrupted=True)
+    assert result.env_steps == 2 * 3 * 300
     table = sweep_table(result, "t", "return", Config())
     assert table.rows[0][:4] == ("1", "0.01", "8", "5.0")
     assert table.rows[1][3] == "1.5"  # the mean of 1 and 2: the diverged 90 is out

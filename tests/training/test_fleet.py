@@ -63,6 +63,17 @@ def test_waves_train_every_run_as_at_once(spec, vdn, config, at_once, two_runs_g
     )
 
 
+def test_runs_that_paused_in_waves_go_on_in_one(spec, vdn, config, at_once, two_runs_gib):
+    first = run_training(spec, vdn, limited(config, 1.01 * two_runs_gib), pause_after=2)
+    assert "2 waves" in first.devices
+    runs = runs_for_seeds(limited(config, None)).select([1, 6])
+    output = run_training(spec, vdn, config, runs=runs, start=first.paused.select([1, 6]))
+    assert "waves" not in output.devices
+    np.testing.assert_allclose(
+        output.metrics["return"], at_once.metrics["return"][[1, 6]], rtol=1e-5
+    )
+
+
 @pytest.mark.parametrize("replay", [True, False])
 def test_a_stopped_training_in_waves_continues(
     spec, vdn, config, at_once, two_runs_gib, tmp_path, replay

@@ -10,6 +10,7 @@ import pytest
 from qllm_jax.errors import UserError
 from qllm_jax.training import chunk as chunk_module
 from qllm_jax.training import (
+    join_paused,
     mixer_scale,
     run_training,
     runs_for_seeds,
@@ -142,6 +143,46 @@ def test_a_stop_keeps_what_there_is_and_resuming_is_bit_identical(
         run_training(spec, vdn, changed, checkpoint_dir=tmp_path / "saved", resume=True)
     with pytest.raises(UserError, match="already holds a checkpoint"):
         run_training(spec, vdn, config, checkpoint_dir=tmp_path / "saved")
+
+
+def test_paused_runs_go_on_as_if_they_had_not_stopped(reference, spec, vdn, config):
+    first = run_training(spec, vdn, config, pause_after=2)
+    assert not first.interrupted
+    assert first.metrics["return"].shape == (3, 2)
+    assert first.paused.num_chunks == 2
+    whole = run_training(spec, vdn, config, start=first.paused)
+    assert whole.paused is None
+    for name, value in reference[0].metrics.items():
+        np.testing.assert_array_equal(whole.metrics[name], value, err_msg=name)
+    jax.tree.map(np.testing.assert_array_equal, whole.params, reference[0].params)
+
+
+def test_some_paused_runs_go_on_in_another_order(reference, spec, vdn, config):
+    paused = run_training(spec, vdn, config, pause_after=2).paused
+    parts = [paused.select([2]), paused.select([0])]
+    runs = runs_for_seeds(config).select([2, 0])
+    reports = []
+    output = run_training(
+        spec, vdn, config, runs=runs, start=join_paused(parts), on_chunk=reports.append
+    )
+    assert_same(reference[0], output, rows=[2, 0])
+    assert [report.chunk for report in reports] == [3]  # the others were not done again
+    with pytest.raises(ValueError, match="3 paused runs cannot be continued as 2"):
+        run_training(spec, vdn, config, runs=runs, start=paused)
+    early = run_training(spec, vdn, config, pause_after=1).paused
+    with pytest.raises(ValueError, match=r"after \[1, 2\] chunks"):
+        join_paused([paused, early])
+
+
+def test_paused_runs_are_saved_before_they_go_on(reference, spec, vdn, config, tmp_path):
+    paused = run_training(spec, vdn, config, pause_after=2).paused
+    stopped = run_training(
+        spec, vdn, config, start=paused, should_stop=lambda: True, checkpoint_dir=tmp_path
+    )
+    assert stopped.interrupted
+    assert stopped.paused is None
+    resumed = run_training(spec, vdn, config, checkpoint_dir=tmp_path, resume=True)
+    assert_same(reference[0], resumed, rtol=0)
 
 
 def test_mistakes_are_explained(spec, vdn, config):
