@@ -12,6 +12,7 @@ from qllm_jax.tasks.layout import tiling_errors
 SIZES = {
     "matrix/climbing": (2, 3, (2,), 2),
     "mpe/simple_spread": (3, 5, (18,), 54),
+    "mpe/simple_spread-6": (6, 5, (36,), 216),
     "mpe/simple_tag": (3, 5, (16,), 48),
     "mpe/simple_adversary": (2, 5, (10,), 20),
     "mpe/simple_reference": (2, 50, (21,), 42),

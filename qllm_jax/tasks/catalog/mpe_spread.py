@@ -162,4 +162,7 @@ def _draw_landmarks(canvas: rendering.Canvas, inner, num_agents: int) -> None:
 
 TASKS = {
     "mpe/simple_spread": Entry(simple_spread),
+    "mpe/simple_spread-6": Entry(
+        functools.partial(simple_spread, 6, name="mpe/simple_spread-6"), text="mpe/simple_spread"
+    ),
 }
