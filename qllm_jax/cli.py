@@ -176,12 +176,18 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _tasks(args: argparse.Namespace) -> int:
-    from qllm_jax.tasks import check_task, format_task_report, get_task, task_prompt, tasks_table
+    from qllm_jax.tasks import (
+        check_task,
+        format_task_report,
+        get_configured_task,
+        task_prompt,
+        tasks_table,
+    )
 
     if args.action != "list" and args.name is None:
         raise UserError(f"name the task: qllm-jax tasks {args.action} mpe/simple_spread.")
     if args.action == "show":
-        print(task_prompt(get_task(args.name)))
+        print(task_prompt(get_configured_task(args.name)))
         return 0
     if args.action == "check":
         outcome = check_task(args.name)

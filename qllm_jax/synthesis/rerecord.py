@@ -34,7 +34,7 @@ from qllm_jax.llm.transcripts import Transcript, read_transcript, write_transcri
 from qllm_jax.synthesis.candidate import candidate_name
 from qllm_jax.synthesis.loop import generate
 from qllm_jax.synthesis.measure import ArmFn, ArmMeasurement, MeasureFn, Seeds
-from qllm_jax.tasks import get_task
+from qllm_jax.tasks import get_configured_task
 
 AUTHOR = "the QLLM-JAX developers' assistant model"
 _SOURCE = f"written by {AUTHOR}, following prompts/coder_*.md and prompts/evaluator_*.md"
@@ -119,7 +119,7 @@ def rerecord(task: str, answers: Mapping[str, Transcript], directory: Path) -> i
     Raises:
         UserError: An answer is missing.
     """
-    spec = get_task(task)
+    spec = get_configured_task(task)
     config = Config(llm=LlmConfig(coder_model=_MODEL, evaluator_model=_MODEL))
     with tempfile.TemporaryDirectory() as scratch:
         written = Path(scratch) / "transcripts"

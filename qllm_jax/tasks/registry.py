@@ -4,6 +4,8 @@ import functools
 import json
 from typing import Any
 
+import yaml
+
 from qllm_jax.errors import UserError, unknown_name
 from qllm_jax.paths import data_dir
 from qllm_jax.tasks.catalog import ENTRIES
@@ -38,6 +40,20 @@ def get_task(name: str, **env_kwargs: Any) -> TaskSpec:
         if key not in known:
             raise unknown_name(f"setting of {name}", key, known)
     return _build(name, json.dumps(env_kwargs, sort_keys=True))
+
+
+def get_configured_task(name: str) -> TaskSpec:
+    """The task as its shipped configuration, `configs/task/<name>.yaml`, sets it up.
+
+    It is what commands train on and tell the coder about; `get_task` alone takes the factory's own
+    defaults.
+
+    Raises:
+        UserError: As `get_task`.
+    """
+    path = data_dir("configs") / "task" / f"{name}.yaml"
+    settings = yaml.safe_load(path.read_text()) if path.is_file() else {}
+    return get_task(name, **settings.get("task", settings).get("env_kwargs", {}))
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from qllm_jax.llm.transcripts import question_key, read_transcript
 from qllm_jax.synthesis.candidate import Candidate, candidate_name
 from qllm_jax.synthesis.coder import Parent, Session, coder_request, opening_turn
 from qllm_jax.synthesis.evaluators import parse_review, review_request
-from qllm_jax.tasks import get_task
+from qllm_jax.tasks import get_configured_task
 from qllm_jax.tfcaf import TranslationError, translate
 
 ROOT = prompt_dir() / "recorded"
@@ -35,7 +35,7 @@ def test_files_are_named_by_what_they_hold_and_say_who_wrote_them(task):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_holds_an_honest_failure_and_both_dialects(task):
-    spec, answers = get_task(task), transcripts(task)
+    spec, answers = get_configured_task(task), transcripts(task)
     repaired = [label for label in answers if "repair" in label]
     assert repaired, "no answer was sent back"
     dialects = set()
@@ -55,7 +55,7 @@ def session():
         def ask(*_, **__):
             raise LlmError("not asked")
 
-        spec = get_task(task)
+        spec = get_configured_task(task)
         return Session(spec, Config(), RecordedClient(ROOT / task), None, Ledger(), ask, ask)
 
     return make
