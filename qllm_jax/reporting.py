@@ -55,7 +55,11 @@ def episode_figure(spec: TaskSpec, trace: EpisodeTrace, title: str) -> EpisodeFi
 
 def tfcaf_summary(artifact: Artifact) -> TfcafSummary:
     """An artifact as a report shows it."""
-    provenance = dict(artifact.provenance)
+    provenance = {  # chosen without measurement, it has no score
+        key: value
+        for key, value in artifact.provenance.items()
+        if value is not None and value != [None, None]
+    }
     return TfcafSummary(
         source=artifact.source,
         original=artifact.original,

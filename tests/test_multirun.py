@@ -28,7 +28,7 @@ TINY = (
     "runner.num_evaluations=2",
     "runner.num_eval_episodes=2",
 )
-JOBLIB = importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is not None
+JOBLIB = importlib.util.find_spec("joblib") is not None  # the launcher brings it
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_a_second_start_compiles_nothing(one_device, train):
     missed = "Persistent compilation cache miss"
     assert missed in one_device[2] or one_device[1]["compile_s"] > 1.0
     metrics, info, log = train(1)
-    assert info["compile_s"] < 0.6 * one_device[1]["compile_s"]
+    assert info["compile_s"] < 0.8 * one_device[1]["compile_s"]
     assert missed not in log
     np.testing.assert_array_equal(metrics["return"], one_device[0]["return"])
 
