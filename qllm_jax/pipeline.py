@@ -179,9 +179,10 @@ def compare(config: Config, other_learners: Sequence[Config] = ()) -> JobOutcome
         other_learners: The same with other learners, each of which trains every mixer it takes.
     """
     hosts = join_hosts(config.hosts, _time_stamp())
-    configs = [config, *other_learners]
-    for one in configs:
-        _needed_artifact(configs, _checked_task(one))
+    spec = _checked_task(config)
+    for one in other_learners:
+        _checked_task(one)
+    _needed_artifact([config, *other_learners], spec)
     directory = _job_directory(config, "compare", hosts)
     if hosts.is_first and other_learners:
         others = [config_to_mapping(one) for one in other_learners]

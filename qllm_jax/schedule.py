@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from qllm_jax.config import Config, LearnerConfig, RunnerConfig
+from qllm_jax.config import LearnerConfig, RunnerConfig
 from qllm_jax.errors import require
 
 
@@ -70,38 +70,3 @@ def make_schedule(learner: LearnerConfig, runner: RunnerConfig, episode_length: 
         iterations_per_chunk=num_iterations // runner.num_evaluations,
         first_update=max(needed - 1, 0),
     )
-
-
-def shortened(
-    config: Config, num_env_steps: float, num_evaluations: int, episode_length: int
-) -> Config:
-    """The config for a shorter training, as comparisons of many candidates need.
-
-    Periods that would not come round in it shrink with it: learning starts after an eighth of it
-    at the latest, and the target network is renewed ten times at least. The budget is the largest
-    multiple of the evaluations' period that is not above the one asked for, and at least one
-    iteration.
-
-    Args:
-        config: The whole training's.
-        num_env_steps: Environment steps per seed that are asked for.
-        num_evaluations: Evaluations during training, or as many as there are iterations.
-        episode_length: Of the task.
-    """
-    learner = config.learner
-    window = learner.window_length or episode_length + 1
-    per_iteration = learner.num_envs * (window - 1)
-    iterations = max(int(num_env_steps) // per_iteration, 1)
-    evaluations = min(num_evaluations, iterations)
-    iterations -= iterations % evaluations
-    steps = iterations * per_iteration
-    batches = math.ceil(learner.batch_size / learner.num_envs)
-    most = max(iterations, batches) * learner.num_envs  # windows that the run can use
-    short = dataclasses.replace(
-        learner,
-        learning_starts=min(learner.learning_starts, steps // 8),
-        target_update_interval=min(learner.target_update_interval, max(iterations // 10, 1)),
-        replay_capacity=min(learner.replay_capacity, most),
-    )
-    runner = dataclasses.replace(config.runner, num_env_steps=steps, num_evaluations=evaluations)
-    return dataclasses.replace(config, learner=short, runner=runner)

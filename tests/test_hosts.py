@@ -1,14 +1,13 @@
 """Two processes over loopback train as one: the merged run is that of a single process."""
 
+import functools
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import command_line
 import numpy as np
 import pytest
 
@@ -37,25 +36,8 @@ TRAIN = [
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     """Start the command line in a process of its own; programs come from one cache."""
-    environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=1",
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "PYTHONPATH": str(ROOT),
-    }
-
-    def run(*arguments):
-        return subprocess.Popen(
-            [sys.executable, "-m", "qllm_jax.cli", *map(str, arguments)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    return run
+    cache = tmp_path_factory.mktemp("cache")
+    return functools.partial(command_line.start, cache, num_devices=1)
 
 
 def free_port():

@@ -3,14 +3,14 @@
 The command line runs in processes of its own, as a person would run it.
 """
 
+import functools
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import command_line
 import numpy as np
 import pytest
 
@@ -35,23 +35,7 @@ TRAIN = [
 @pytest.fixture(scope="module")
 def command(tmp_path_factory):
     """Start the command line; programs come from one cache, so that starting again is quick."""
-    environment = {
-        **os.environ,
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "PYTHONPATH": str(ROOT),
-    }
-
-    def start(*arguments):
-        return subprocess.Popen(
-            [sys.executable, "-m", "qllm_jax.cli", *map(str, arguments)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    return start
+    return functools.partial(command_line.start, tmp_path_factory.mktemp("cache"))
 
 
 def finish(process):

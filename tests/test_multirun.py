@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import command_line
 import numpy as np
 import pytest
 import yaml
@@ -15,19 +16,7 @@ from qllm_jax.config_mapping import config_to_mapping
 from qllm_jax.errors import UserError
 from qllm_jax.results import RunResult, final_scores, find_runs, iqm
 
-TINY = (
-    "task=matrix/climbing",
-    "mixer=vdn",
-    "agent.hidden_dim=8",
-    "learner.num_envs=2",
-    "learner.batch_size=4",
-    "learner.replay_capacity=32",
-    "learner.learning_starts=100",
-    "runner.num_seeds=2",
-    "runner.num_env_steps=400",
-    "runner.num_evaluations=2",
-    "runner.num_eval_episodes=2",
-)
+TINY = (*command_line.TINY, "runner.num_env_steps=400", "runner.num_evaluations=2")
 JOBLIB = importlib.util.find_spec("joblib") is not None  # the launcher brings it
 
 

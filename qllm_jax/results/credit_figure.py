@@ -81,6 +81,14 @@ def draw_credit(
     heights: tuple[float, float, float],
     num_frames: int | None,
 ) -> None:
+    """Draw an episode's frames above the credit of each agent, onto a figure or a part of one.
+
+    Args:
+        figure: Where to.
+        episode: Frames and credits.
+        heights: From `credit_heights`, in inches.
+        num_frames: Frames at most; None is as many as fit.
+    """
     width, height = figure.bbox.width / figure.dpi, figure.bbox.height / figure.dpi
     episode = _drawable(episode)
     credits = episode.credits

@@ -11,9 +11,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from qllm_jax.config import Config
+from qllm_jax.config import Config, LearnerConfig, RunnerConfig
 from qllm_jax.networks import make_mixer
-from qllm_jax.schedule import shortened
 from qllm_jax.synthesis.measure import VDN, ArmFn, ArmMeasurement, MeasureFn, Seeds
 from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.training import ChunkReport, TrainingOutput, run_training, runs_for_tournament
@@ -86,18 +85,42 @@ def _make_arm(spec: TaskSpec, config: Config, name: str) -> Any:
 def measurement_config(
     config: Config, episode_length: int, seeds: Seeds | None = None, budget: float = 1.0
 ) -> Config:
-    """The job's config, `shortened` to `budget` times `synthesis.measured_env_steps` per seed."""
-    steps = budget * config.synthesis.measured_env_steps
-    job = shortened(config, steps, _EVALUATIONS, episode_length)
-    seeds = seeds or Seeds(0, config.synthesis.measured_seeds)
-    runner = dataclasses.replace(
-        job.runner,
+    """The job's config, shortened to `budget` times `synthesis.measured_env_steps` per seed.
+
+    Periods that would not come round in the shorter run shrink with it: learning starts after an
+    eighth of it at the latest, and the target network is renewed ten times at least. The budget
+    is the largest multiple of the evaluations' period that is not above the one asked for.
+    """
+    synthesis, learner = config.synthesis, config.learner
+    window = learner.window_length or episode_length + 1
+    per_iteration = learner.num_envs * (window - 1)
+    seeds = seeds or Seeds(0, synthesis.measured_seeds)
+    iterations = max(int(budget * synthesis.measured_env_steps) // per_iteration, 1)
+    evaluations = min(_EVALUATIONS, iterations)
+    iterations -= iterations % evaluations
+    num_env_steps = iterations * per_iteration
+    short: LearnerConfig = dataclasses.replace(
+        learner,
+        learning_starts=min(learner.learning_starts, num_env_steps // 8),
+        target_update_interval=min(learner.target_update_interval, max(iterations // 10, 1)),
+        replay_capacity=_capacity(learner, iterations),
+    )
+    runner: RunnerConfig = dataclasses.replace(
+        config.runner,
         first_seed=seeds.first,
         num_seeds=seeds.count,
+        num_env_steps=num_env_steps,
+        num_evaluations=evaluations,
         num_eval_episodes=min(config.runner.num_eval_episodes, _EVAL_EPISODES),
     )
     mixer = dataclasses.replace(config.mixer, name="tfcaf")
-    return dataclasses.replace(job, runner=runner, mixer=mixer)
+    return dataclasses.replace(config, learner=short, runner=runner, mixer=mixer)
+
+
+def _capacity(learner: LearnerConfig, iterations: int) -> int:
+    """No more windows than the run collects, no fewer than a batch."""
+    batches = -(-learner.batch_size // learner.num_envs)
+    return min(learner.replay_capacity, max(iterations, batches) * learner.num_envs)
 
 
 def arm_of(output: TrainingOutput, index: int, num_seeds: int) -> ArmMeasurement:

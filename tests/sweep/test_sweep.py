@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import command_line
 import numpy as np
 import pytest
 import yaml
@@ -15,19 +16,7 @@ from qllm_jax.sweep import draw_settings, with_setting
 from qllm_jax.sweep.outcome import SettingResult, SweepResult, ranked
 from qllm_jax.sweep.shown import sweep_csv, sweep_figure, sweep_table
 
-TINY = (
-    "task=matrix/climbing",
-    "mixer=vdn",
-    "agent.hidden_dim=8",
-    "learner.num_envs=2",
-    "learner.batch_size=4",
-    "learner.replay_capacity=32",
-    "learner.learning_starts=100",
-    "runner.num_seeds=2",
-    "runner.num_env_steps=800",
-    "runner.num_evaluations=4",
-    "runner.num_eval_episodes=2",
-)
+TINY = (*command_line.TINY, "runner.num_env_steps=800", "runner.num_evaluations=4")
 
 
 def swept(**values):

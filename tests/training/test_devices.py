@@ -1,11 +1,9 @@
 """Devices and memory: pmap, eight devices, a second start, and the replay's size."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import command_line
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,23 +52,18 @@ def train(tmp_path_factory):
 
     def run(num_devices):
         place = tmp_path_factory.mktemp("runs")
-        environment = {
-            **os.environ,
-            "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={num_devices}",
-            "JAX_COMPILATION_CACHE_DIR": str(cache),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_LOG_COMPILES": "1",
-            "PYTHONPATH": str(ROOT),
-        }
-        command = [sys.executable, "-m", "qllm_jax.cli", *TRAIN, f"runner.output_dir={place}"]
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=200, check=False
+        process = command_line.start(
+            cache,
+            *TRAIN,
+            f"runner.output_dir={place}",
+            num_devices=num_devices,
+            JAX_LOG_COMPILES="1",
         )
-        assert done.returncode == 0, done.stderr
+        log, _ = process.communicate(timeout=200)
+        assert process.returncode == 0, log
         (info,) = place.rglob("run.json")
         with np.load(info.parent / "metrics.npz") as file:
-            return dict(file), json.loads(info.read_text()), done.stderr
+            return dict(file), json.loads(info.read_text()), log
 
     return run
 

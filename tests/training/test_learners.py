@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from qllm_jax.compose import compose_config
-from qllm_jax.config import LEARNERS_WITHOUT_REPLAY, LearnerConfig, MixerConfig
+from qllm_jax.config import (
+    LEARNERS_WITHOUT_MIXER,
+    LEARNERS_WITHOUT_REPLAY,
+    LearnerConfig,
+    MixerConfig,
+)
 from qllm_jax.errors import UserError
 from qllm_jax.networks import make_mixer, mixer_names
 from qllm_jax.training import run_training, runs_for_seeds
@@ -61,6 +66,11 @@ def test_every_learner_has_a_config_of_its_own_name():
 def test_the_configuration_knows_which_learners_keep_no_replay():
     without = [name for name in learner_names() if not get_learner(name).uses_replay]
     assert sorted(LEARNERS_WITHOUT_REPLAY) == without
+
+
+def test_the_configuration_knows_which_learners_have_no_mixer():
+    without = [name for name in learner_names() if get_learner(name).make_critic is not None]
+    assert sorted(LEARNERS_WITHOUT_MIXER) == without
 
 
 def test_it_learns_the_best_joint_action(trained):

@@ -142,6 +142,7 @@ def absolute(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
 
 
 def call_math(run: Run, name: str, args: list[Value], kwargs: dict[str, Value]) -> Value:
+    """`math.name(…)`: of static numbers within bounds, else the array library's own function."""
     if any(isinstance(arg, Array) and arg.const is None for arg in args):
         return _math_on_array(run, name, args)
     if name not in _MATH or kwargs:
