@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from qllm_jax.envs.stacking import Stacking, as_float, stacking_of
 from qllm_jax.envs.team import TeamEnv
 from qllm_jax.errors import UserError
 from qllm_jax.types import EnvState, TimeStep
@@ -110,87 +111,109 @@ def make_team_env(
     controlled = tuple(env.agents if agents is None else agents)
     opponents = tuple(agent for agent in env.agents if agent not in controlled)
     _check_agents(name, env, controlled, opponents, opponent)
-    action_counts = tuple(_num_actions(name, env, agent) for agent in controlled)
-    num_actions = max(action_counts)
-    obs_shapes = _obs_shapes(env, controlled)
-    obs_shape = _stacked_shape(name, obs_shapes)
-    reward_of = reward_fn or sum_rewards(controlled)
-    all_legal = jnp.arange(num_actions)[None] < jnp.asarray(action_counts)[:, None]  # [N, A]
-
-    def stack_obs(obs: Observations) -> jax.Array:
-        return jnp.stack([_pad_flat(obs[agent], obs_shape) for agent in controlled])
-
-    def state_of(inner: EnvState, obs: Observations, stacked: jax.Array) -> jax.Array:
-        return state_from_obs(stacked) if state_fn is None else _float(state_fn(inner, obs))
-
-    def state_from_obs(stacked: jax.Array) -> jax.Array:
-        if all(shape == obs_shape for shape in obs_shapes):
-            return stacked.reshape(-1)
-        return jnp.concatenate(
-            [row[: shape[0]] for row, shape in zip(stacked, obs_shapes, strict=True)]
-        )
-
-    def available(inner: EnvState) -> jax.Array:
-        if avail_fn is None:
-            return all_legal
-        legal = avail_fn(inner)
-        return jnp.stack([_pad_flat(legal[agent], (num_actions,)) > 0 for agent in controlled])
-
-    def observe(inner, num_steps, memory, obs, reward, terminated, truncated):
-        stacked = stack_obs(obs)
-        step = TimeStep(
-            obs=stacked,
-            state=state_of(inner, obs, stacked),
-            avail_actions=available(inner),
-            reward=reward,
-            terminated=terminated,
-            truncated=truncated,
-        )
-        seen = {agent: obs[agent] for agent in opponents}
-        return AdapterState(inner, num_steps, seen, memory), step
-
-    def reset(key: jax.Array) -> tuple[AdapterState, TimeStep]:
-        obs, inner = env.reset(key)
-        inner = jax.tree.map(_strong, inner)
-        no = jnp.zeros((), bool)
-        memory = () if opponent is None else opponent.init()
-        return observe(inner, jnp.zeros((), jnp.int32), memory, obs, jnp.zeros(()), no, no)
-
-    def step(key: jax.Array, state: AdapterState, actions: jax.Array):
-        by_agent = dict(zip(controlled, actions, strict=True))
-        memory = state.opponent_memory
-        if opponent is not None:
-            key_opponent, key = jax.random.split(key)
-            played, memory = opponent.act(key_opponent, memory, state.inner, state.opponent_obs)
-            by_agent.update(played)
-        obs, inner, rewards, dones, infos = env.step_env(key, state.inner, by_agent)
-        num_steps = state.num_steps + 1
-        done = jnp.asarray(dones["__all__"], bool).reshape(())
-        terminated = done if terminated_fn is None else terminated_fn(inner, done)
-        at_limit = num_steps >= episode_length
-        terminated &= ~at_limit if done_at_limit_truncates else True
-        truncated = at_limit & ~terminated
-        reward = _float(reward_of(rewards, infos)).reshape(())
-        return observe(inner, num_steps, memory, obs, reward, terminated, truncated)
-
-    _, first = jax.eval_shape(reset, jax.random.key(0))
+    stacking = stacking_of(name, env, controlled)
+    adapter = _Adapter(
+        env=env,
+        stacking=stacking,
+        opponents=opponents,
+        opponent=opponent,
+        episode_length=episode_length,
+        reward_fn=reward_fn or sum_rewards(controlled),
+        state_fn=state_fn,
+        avail_fn=avail_fn,
+        terminated_fn=terminated_fn or (lambda inner, done: done),
+        done_at_limit_truncates=done_at_limit_truncates,
+    )
+    _, first = jax.eval_shape(adapter.reset, jax.random.key(0))
     return TeamEnv(
         name=name,
         num_agents=len(controlled),
-        num_actions=num_actions,
-        obs_shape=obs_shape,
+        num_actions=stacking.num_actions,
+        obs_shape=stacking.obs_shape,
         state_dim=first.state.shape[0],
         episode_length=episode_length,
-        reset=reset,
-        step=step,
-        state_from_obs=state_from_obs if state_fn is None else None,
-        all_actions_available=avail_fn is None and len(set(action_counts)) == 1,
+        reset=adapter.reset,
+        step=adapter.step,
+        state_from_obs=stacking.concatenated if state_fn is None else None,
+        all_actions_available=avail_fn is None and stacking.same_actions,
         fixed_length=fixed_length,
     )
 
 
-def _float(array: jax.Array) -> jax.Array:
-    return jnp.asarray(array, jnp.float32)
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Adapter:
+    """`reset` and `step` of the adapted environment; the fields are `make_team_env`'s."""
+
+    env: Any
+    stacking: Stacking
+    opponents: tuple[str, ...]
+    opponent: Opponent | None
+    episode_length: int
+    reward_fn: RewardFn
+    state_fn: StateFn | None
+    avail_fn: AvailFn | None
+    terminated_fn: TerminatedFn
+    done_at_limit_truncates: bool
+
+    def reset(self, key: jax.Array) -> tuple[AdapterState, TimeStep]:
+        obs, inner = self.env.reset(key)
+        no = jnp.zeros((), bool)
+        state = AdapterState(
+            inner=jax.tree.map(_strong, inner),
+            num_steps=jnp.zeros((), jnp.int32),
+            opponent_obs=self._seen_by_opponents(obs),
+            opponent_memory=() if self.opponent is None else self.opponent.init(),
+        )
+        return state, self._time_step(state.inner, obs, jnp.zeros(()), no, no)
+
+    def step(
+        self, key: jax.Array, state: AdapterState, actions: jax.Array
+    ) -> tuple[AdapterState, TimeStep]:
+        key, by_agent, memory = self._joint_action(key, state, actions)
+        obs, inner, rewards, dones, infos = self.env.step_env(key, state.inner, by_agent)
+        num_steps = state.num_steps + 1
+        done = jnp.asarray(dones["__all__"], bool).reshape(())
+        terminated, truncated = self._endings(inner, done, num_steps)
+        reward = as_float(self.reward_fn(rewards, infos)).reshape(())
+        state = AdapterState(inner, num_steps, self._seen_by_opponents(obs), memory)
+        return state, self._time_step(inner, obs, reward, terminated, truncated)
+
+    def _joint_action(self, key, state, actions):
+        """The key that is left for the environment, everybody's actions, the opponent's memory."""
+        by_agent = dict(zip(self.stacking.agents, actions, strict=True))
+        if self.opponent is None:
+            return key, by_agent, state.opponent_memory
+        key_opponent, key = jax.random.split(key)
+        played, memory = self.opponent.act(
+            key_opponent, state.opponent_memory, state.inner, state.opponent_obs
+        )
+        return key, by_agent | dict(played), memory
+
+    def _endings(self, inner, done, num_steps):
+        """`terminated`, `truncated`: never both; an ending of the task's own goes first."""
+        at_limit = num_steps >= self.episode_length
+        terminated = self.terminated_fn(inner, done)
+        if self.done_at_limit_truncates:
+            terminated &= ~at_limit
+        return terminated, at_limit & ~terminated
+
+    def _seen_by_opponents(self, obs: Observations) -> Observations:
+        return {agent: obs[agent] for agent in self.opponents}
+
+    def _time_step(self, inner, obs, reward, terminated, truncated) -> TimeStep:
+        stacking, stacked = self.stacking, self.stacking.obs(obs)
+        return TimeStep(
+            obs=stacked,
+            state=stacking.concatenated(stacked)
+            if self.state_fn is None
+            else as_float(self.state_fn(inner, obs)),
+            avail_actions=stacking.all_actions()
+            if self.avail_fn is None
+            else stacking.actions(self.avail_fn(inner)),
+            reward=reward,
+            terminated=terminated,
+            truncated=truncated,
+        )
 
 
 def _strong(leaf: Any) -> jax.Array:
@@ -198,12 +221,6 @@ def _strong(leaf: Any) -> jax.Array:
     leaf = jnp.asarray(leaf)
     is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     return leaf if is_key else jax.lax.convert_element_type(leaf, leaf.dtype)
-
-
-def _pad_flat(array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """`array` as float32 of `shape`; a shorter vector is padded with zeros."""
-    array = _float(array)
-    return array if array.shape == shape else jnp.pad(array, (0, shape[0] - array.shape[0]))
 
 
 def _check_agents(name, env, controlled, opponents, opponent) -> None:
@@ -218,30 +235,3 @@ def _check_agents(name, env, controlled, opponents, opponent) -> None:
             f"task {name!r}: nobody plays {list(opponents)}. Give an opponent policy, or control "
             "every agent."
         )
-
-
-def _num_actions(name: str, env: Any, agent: str) -> int:
-    space = env.action_space(agent)
-    if not hasattr(space, "n"):
-        raise UserError(
-            f"task {name!r}: {agent} has the action space {type(space).__name__}; value-based "
-            "learning needs a Discrete one. Build the environment with discrete actions."
-        )
-    return int(space.n)
-
-
-def _obs_shapes(env: Any, agents: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-    """What comes out, not what the spaces declare."""
-    obs, _ = jax.eval_shape(env.reset, jax.random.key(0))
-    return tuple(tuple(obs[agent].shape) for agent in agents)
-
-
-def _stacked_shape(name: str, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    if len(set(shapes)) == 1:
-        return shapes[0]
-    if all(len(shape) == 1 for shape in shapes):
-        return (max(shape[0] for shape in shapes),)
-    raise UserError(
-        f"task {name!r}: observations of shapes {sorted(set(shapes))} cannot be stacked. Vectors "
-        "of different lengths are padded; images must have one shape."
-    )
