@@ -1,14 +1,21 @@
 """What does the adapter cost? Its step against the bare vmapped environment's, in one run.
 
-    python benchmarks/env_step.py [task ...] [--envs 1 128 4096]
+    python benchmarks/env_step.py [task ...] [--envs 1 128 4096] [--output FILE]
 
 Both play the same random actions in a scan; "bare" is JaxMARL's `step` with its auto-reset, which
-any training loop needs, "bare step_env" is the step alone. Rates are medians of interleaved
-repetitions; a ratio above 0.9 means that the adapter costs less than a tenth.
+any training loop needs, "step alone" compares with `step_env` without it. Rates are medians of
+interleaved repetitions; a ratio above 0.9 means that the adapter costs less than a tenth. Tasks
+with a fixed opponent are not here: the opponent's network is the task, not the adapter.
 """
 
 import argparse
+import json
+import os
+import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,16 +25,36 @@ from qllm_jax.tasks import get_task
 from qllm_jax.tasks.lazy import jaxmarl
 
 
-def bare_env(task: str):
-    """The environment without the adapter."""
-    family, _, name = task.partition("/")
-    if family == "smax":
-        from jaxmarl.environments.smax import map_name_to_scenario
+def _matrix() -> Any:
+    from qllm_jax.envs.matrix import MatrixGame
 
-        return jaxmarl().make("HeuristicEnemySMAX", scenario=map_name_to_scenario(name))
-    return jaxmarl().make({"mpe/simple_spread": "MPE_simple_spread_v3",
-                           "mpe/simple_reference": "MPE_simple_reference_v3",
-                           "overcooked/cramped_room": "overcooked"}[task])  # fmt: skip
+    return MatrixGame([[11, -30, 0], [-30, 7, 0], [0, 6, 5]])
+
+
+def _foraging() -> Any:
+    from qllm_jax.envs.lbf import LevelBasedForaging
+
+    return LevelBasedForaging(8, 2, 2, 2, force_coop=True)
+
+
+def _battle() -> Any:
+    from jaxmarl.environments.smax import map_name_to_scenario
+
+    return jaxmarl().make("HeuristicEnemySMAX", scenario=map_name_to_scenario("3m"))
+
+
+# The environments without the adapter, one task or more of every family.
+BARE: dict[str, Callable[[], Any]] = {
+    "hanabi": lambda: jaxmarl().make("hanabi"),
+    "lbf/8x8-2p-2f-coop": _foraging,
+    "matrix/climbing": _matrix,
+    "mpe/simple_reference": lambda: jaxmarl().make("MPE_simple_reference_v3"),
+    "mpe/simple_speaker_listener": lambda: jaxmarl().make("MPE_simple_speaker_listener_v4"),
+    "mpe/simple_spread": lambda: jaxmarl().make("MPE_simple_spread_v3"),
+    "overcooked/cramped_room": lambda: jaxmarl().make("overcooked"),
+    "smax/3m": _battle,
+    "switch_riddle": lambda: jaxmarl().make("switch_riddle", num_agents=3),
+}
 
 
 def bare_run(env, num_envs: int, num_steps: int, with_reset: bool):
@@ -40,8 +67,8 @@ def bare_run(env, num_envs: int, num_steps: int, with_reset: bool):
         draws = jax.random.randint(key_action, (len(counts),), 0, jnp.asarray(counts))
         actions = dict(zip(env.agents, draws, strict=True))
         obs, state, rewards, dones, _ = step_fn(key_step, state, actions)
-        stacked = jnp.stack([obs[agent].astype(jnp.float32) for agent in env.agents])
-        total = stacked.sum() + sum(rewards[agent] for agent in env.agents)
+        seen = sum(obs[agent].astype(jnp.float32).sum() for agent in env.agents)
+        total = seen + sum(rewards[agent] for agent in env.agents)
         return state, total + dones["__all__"]
 
     def run(key):
@@ -62,29 +89,28 @@ def adapted_run(spec, raw, num_envs: int, num_steps: int, with_reset: bool):
     env = spec.env
     counts = jnp.asarray([raw.action_space(agent).n for agent in spec.agent_names])
 
-    def one(key, carry):
-        state, step = carry
+    def one(key, state):
         key_action, key_step = jax.random.split(key)
         actions = jax.random.randint(key_action, (env.num_agents,), 0, counts)
         new_state, new_step = env.step(key_step, state, actions)
         if with_reset:
-            over = step.terminated | step.truncated
+            over = new_step.terminated | new_step.truncated
             fresh = env.reset(key_step)
             new_state, new_step = jax.tree.map(
                 lambda a, b: jnp.where(over, a, b), fresh, (new_state, new_step)
             )
         total = new_step.obs.sum() + new_step.reward + new_step.terminated + new_step.truncated
-        return (new_state, new_step), total
+        return new_state, total
 
     def run(key):
         key_reset, key_steps = jax.random.split(key)
-        carry = jax.vmap(env.reset)(jax.random.split(key_reset, num_envs))
+        states, _ = jax.vmap(env.reset)(jax.random.split(key_reset, num_envs))
 
-        def body(carry, key):
-            carry, total = jax.vmap(one)(jax.random.split(key, num_envs), carry)
-            return carry, total.sum()
+        def body(states, key):
+            states, total = jax.vmap(one)(jax.random.split(key, num_envs), states)
+            return states, total.sum()
 
-        return jax.lax.scan(body, carry, jax.random.split(key_steps, num_steps))[1].sum()
+        return jax.lax.scan(body, states, jax.random.split(key_steps, num_steps))[1].sum()
 
     return jax.jit(run)
 
@@ -103,34 +129,60 @@ def rates(runs, num_env_steps: int, repetitions: int) -> list[float]:
     return (num_env_steps / np.median(seconds, axis=0)).tolist()
 
 
+def measure(task: str, num_envs: int, num_env_steps: int, repetitions: int) -> dict[str, Any]:
+    """Steps per second of both, with resets and without, and their ratios."""
+    spec, raw = get_task(task), BARE[task]()
+    num_steps = max(8, min(2000, num_env_steps // num_envs))
+    sizes = (num_envs, num_steps)
+    bare, adapted, bare_alone, alone = rates(
+        [
+            bare_run(raw, *sizes, with_reset=True),
+            adapted_run(spec, raw, *sizes, with_reset=True),
+            bare_run(raw, *sizes, with_reset=False),
+            adapted_run(spec, raw, *sizes, with_reset=False),
+        ],
+        num_envs * num_steps,
+        repetitions,
+    )
+    return {
+        "task": task,
+        "num_envs": num_envs,
+        "bare_per_s": round(bare),
+        "adapter_per_s": round(adapted),
+        "ratio": round(adapted / bare, 3),
+        "step_alone_ratio": round(alone / bare_alone, 3),
+    }
+
+
 def main() -> None:
     """Measure every task at every width."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("tasks", nargs="*", default=["mpe/simple_spread", "smax/3m"])
+    parser.add_argument("tasks", nargs="*", default=sorted(BARE), metavar="task")
     parser.add_argument("--envs", type=int, nargs="*", default=[1, 128, 4096])
+    parser.add_argument("--env-steps", type=int, default=100_000, help="a repetition's, about")
     parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument("--output", type=Path, help="where to write the figures as JSON")
     args = parser.parse_args()
-    print(f"{'task':26}{'envs':>6}{'bare/s':>12}{'adapter/s':>12}{'ratio':>7}{'step alone':>12}")
+    print(f"{'task':28}{'envs':>6}{'bare/s':>12}{'adapter/s':>12}{'ratio':>7}{'step alone':>12}")
+    rows = []
     for task in args.tasks:
-        spec, raw = get_task(task), bare_env(task)
         for num_envs in args.envs:
-            num_steps = max(8, min(2000, 200_000 // num_envs))
-            sizes = (num_envs, num_steps)
-            bare, adapted, bare_alone, alone = rates(
-                [
-                    bare_run(raw, *sizes, with_reset=True),
-                    adapted_run(spec, raw, *sizes, with_reset=True),
-                    bare_run(raw, *sizes, with_reset=False),
-                    adapted_run(spec, raw, *sizes, with_reset=False),
-                ],
-                num_envs * num_steps,
-                args.repetitions,
-            )
+            row = measure(task, num_envs, args.env_steps, args.repetitions)
+            rows.append(row)
             print(
-                f"{task:26}{num_envs:6}{bare:12,.0f}{adapted:12,.0f}{adapted / bare:7.2f}"
-                f"{alone / bare_alone:12.2f}",
+                f"{task:28}{num_envs:6}{row['bare_per_s']:12,}{row['adapter_per_s']:12,}"
+                f"{row['ratio']:7.2f}{row['step_alone_ratio']:12.2f}",
                 flush=True,
             )
+    if args.output is not None:
+        record = {
+            "command": " ".join(["python", "benchmarks/env_step.py", *sys.argv[1:]]),
+            "jax": jax.__version__,
+            "device": jax.devices()[0].device_kind,
+            "cpus": os.cpu_count(),
+            "rows": rows,
+        }
+        args.output.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":
