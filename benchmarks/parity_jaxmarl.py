@@ -1,13 +1,15 @@
-"""Do our VDN and QMIX reach what JaxMARL's own scripts reach? Same task, settings, data, evaluator.
+"""Do our learners reach what JaxMARL's own scripts reach? Same task, settings, data, evaluator.
 
     python benchmarks/parity_jaxmarl.py --jaxmarl CHECKOUT [--python INTERPRETER]
+    python benchmarks/parity_jaxmarl.py --jaxmarl CHECKOUT --task smax/3m --algorithms pqn_vdn mappo
 
 JaxMARL's script is imported from the checkout by `jaxmarl_driver.py`, under an interpreter that has
-what it imports. Both train the same number of windows with JaxMARL's published configuration. Its
-`max_steps=25` ends an episode on call 26, so its window of 26 slots holds 25 transitions to learn
-from, as ours does. The final networks of both then play the same episodes under one evaluator:
-JaxMARL's agents have the same architecture as ours, so their weights are read into ours, and their
-own answers on random inputs are checked to be the same.
+what it imports. Both train the same number of windows of the same length, with JaxMARL's published
+configuration but for what the result lists as `changed`: how many environments make a window, and a
+network that 2 CPU cores train in minutes. MPE's `max_steps=25` ends an episode on call 26, so a
+window of 26 slots of theirs is one episode, as ours is. The final networks of both then play the
+same greedy episodes under one evaluator; theirs are read by `jaxmarl_agents.py`, which checks that
+the reading answers random inputs as the script's own network does.
 """
 
 import argparse
@@ -23,19 +25,99 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jaxmarl_agents import read_agents
 
-from qllm_jax.config import Config, LearnerConfig, MixerConfig, RunnerConfig, TaskConfig
-from qllm_jax.learning import NetworkParams
-from qllm_jax.networks import make_agent, make_mixer
+from qllm_jax.compose import compose_config
+from qllm_jax.config import Config
+from qllm_jax.networks import Agent, make_mixer
 from qllm_jax.results.statistics import bootstrap_interval, difference_interval
-from qllm_jax.tasks import get_task
+from qllm_jax.schedule import make_schedule
+from qllm_jax.tasks import TaskSpec, get_task
 from qllm_jax.training import run_training
 from qllm_jax.training.chunk import make_program
 from qllm_jax.training.evaluation import play_greedy
+from qllm_jax.types import Params
 
-TASK = "mpe/simple_spread"
 NUM_EPISODES = 512
-GATES = ("ir", "iz", "in"), ("hr", "hz", "hn")
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """An algorithm in both programs.
+
+    Attributes:
+        script: JaxMARL's, by kind of environment.
+        ours: Overrides of our configuration.
+        theirs: Our values, by the names of the script's settings that follow them.
+        changed: Settings of the script that are neither published nor in `theirs`.
+        equal: Our values, by the names of settings that must have them as published on MPE.
+    """
+
+    script: dict[str, str]
+    ours: tuple[str, ...]
+    theirs: dict[str, str] = dataclasses.field(default_factory=dict)
+    changed: dict[str, object] = dataclasses.field(default_factory=dict)
+    equal: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+_WINDOWS = {"NUM_ENVS": "learner.num_envs"}
+_COMMON = {
+    "LR": "learner.lr",
+    "LR_LINEAR_DECAY": "learner.lr_linear_decay",
+    "GAMMA": "learner.discount",
+    "MAX_GRAD_NORM": "learner.max_grad_norm",
+    "EPS_START": "learner.epsilon_start",
+    "EPS_FINISH": "learner.epsilon_finish",
+    "EPS_DECAY": "learner.epsilon_decay_fraction",
+}
+_Q = {
+    **_COMMON,
+    "HIDDEN_SIZE": "agent.hidden_dim",
+    "BUFFER_SIZE": "learner.replay_capacity",
+    "BUFFER_BATCH_SIZE": "learner.batch_size",
+    "NUM_EPOCHS": "learner.updates_per_window",
+    "TARGET_UPDATE_INTERVAL": "learner.target_update_interval",
+}
+CASES = {
+    # Learning starts in the same iteration, JaxMARL's 49th of 8 × 26 slots.
+    **{
+        name: Case(
+            script={"mpe": f"{name}_rnn", "smax": f"{name}_rnn"},
+            ours=("learner=dqn", f"mixer={name}", f"learner.learning_starts={49 * 200}"),
+            theirs=_WINDOWS,
+            equal=_Q,
+        )
+        for name in ("vdn", "qmix")
+    },
+    "pqn_vdn": Case(
+        script={"mpe": "pqn_vdn_rnn", "smax": "pqn_vdn_rnn"},
+        ours=("learner=pqn", "mixer=vdn"),
+        theirs={**_WINDOWS, "HIDDEN_SIZE": "agent.hidden_dim"},
+        changed={
+            "NUM_MINIBATCHES": 4,
+            "NUM_LAYERS": 1,
+            "NORM_TYPE": "layer_norm",
+            "NORM_INPUT": False,
+        },
+        equal={**_COMMON, "LAMBDA": "learner.td_lambda"},
+    ),
+    "mappo": Case(
+        script={"mpe": "mappo_rnn_mpe", "smax": "mappo_rnn_smax"},
+        ours=("learner=mappo", "mixer=vdn", "agent.hidden_dim=128", "agent.append_agent_id=false"),
+        theirs=_WINDOWS,
+        equal={
+            "GRU_HIDDEN_DIM": "agent.hidden_dim",
+            "LR": "learner.lr",
+            "ANNEAL_LR": "learner.lr_linear_decay",
+            "GAMMA": "learner.discount",
+            "GAE_LAMBDA": "learner.td_lambda",
+            "CLIP_EPS": "learner.clip_epsilon",
+            "ENT_COEF": "learner.entropy_coef",
+            "VF_COEF": "learner.value_coef",
+            "MAX_GRAD_NORM": "learner.max_grad_norm",
+        },
+    ),
+}
 
 
 def main() -> None:
@@ -43,45 +125,48 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jaxmarl", type=Path, required=True, help="checkout of JaxMARL")
     parser.add_argument("--python", default=sys.executable, help="interpreter for its scripts")
-    parser.add_argument("--algorithms", nargs="+", default=["vdn", "qmix"])
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--iterations", type=int, default=2000, help="windows per environment")
+    parser.add_argument("--task", default="mpe/simple_spread", help="or smax/3m")
+    parser.add_argument("--algorithms", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--transitions", type=int, default=500_000, help="per seed, at least")
     parser.add_argument(
         "--output", type=Path, default=Path(__file__).parent / "results" / "parity_jaxmarl.json"
     )
     args = parser.parse_args()
-    result: dict = {
-        "task": TASK,
-        "command": f"parity_jaxmarl.py --jaxmarl CHECKOUT --seeds {args.seeds} "
-        f"--iterations {args.iterations}",
-        "windows_per_seed": args.iterations * 8,
-        "transitions_per_seed": args.iterations * 200,
-        "evaluation_episodes_per_seed": NUM_EPISODES,
-        "jax": jax.__version__,
-        "machine": f"{platform.machine()}, {jax.devices()[0].device_kind}",
-        "results": {},
-    }
-    args.output.parent.mkdir(parents=True, exist_ok=True)
+    result: dict = json.loads(args.output.read_text()) if args.output.exists() else {}
     for name in args.algorithms:
-        result["results"][name] = compare(name, args)
+        result[f"{args.task} {name}"] = compare(name, args)
+        args.output.parent.mkdir(parents=True, exist_ok=True)
         args.output.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
 
 
 def compare(name: str, args: argparse.Namespace) -> dict:
     """Train `name` by both programs, evaluate both the same way."""
-    config = config_for(name, args.seeds, args.iterations)
+    config, spec = config_for(name, args)
+    window = make_schedule(config.learner, config.runner, spec.env.episode_length).window_length
+    iterations = config.runner.num_env_steps // (config.learner.num_envs * (window - 1))
     begin = time.perf_counter()
-    theirs = their_params(name, args, config)
+    their_agent, theirs, changed = train_theirs(CASES[name], args, config, spec, iterations, window)
     between = time.perf_counter()
-    ours = our_params(name, config)
+    agent, ours, untrained = train_ours(config, spec)
     end = time.perf_counter()
     returns = {
-        "jaxmarl": evaluate(theirs, config),
-        "qllm_jax": evaluate(ours, config),
-        "untrained": evaluate(untrained_params(config), config),
+        "jaxmarl": evaluate(their_agent, theirs, config, spec),
+        "qllm_jax": evaluate(agent, ours, config, spec),
+        "untrained": evaluate(agent, untrained, config, spec),
     }
-    row: dict = {who: summary(values) for who, values in returns.items()}
+    row: dict = {
+        "command": f"parity_jaxmarl.py --jaxmarl CHECKOUT --task {args.task} --algorithms {name} "
+        f"--seeds {args.seeds} --transitions {args.transitions}",
+        "windows_per_seed": iterations * config.learner.num_envs,
+        "transitions_per_seed": config.runner.num_env_steps,
+        "evaluation_episodes_per_seed": NUM_EPISODES,
+        "changed": changed,
+        "ours": list(CASES[name].ours),
+        "jax": jax.__version__,
+        "machine": f"{platform.machine()}, {jax.devices()[0].device_kind}",
+        **{who: summary(values) for who, values in returns.items()},
+    }
     difference = difference_interval(returns["qllm_jax"], returns["jaxmarl"])
     row["difference"] = {key: float(getattr(difference, key)) for key in ("point", "low", "high")}
     row["difference_includes_zero"] = bool(difference.low <= 0.0 <= difference.high)
@@ -93,99 +178,93 @@ def compare(name: str, args: argparse.Namespace) -> dict:
     return row
 
 
-def config_for(name: str, num_seeds: int, iterations: int) -> Config:
-    """Our defaults, which are JaxMARL's; learning starts in the same iteration, its 49th."""
-    return Config(
-        task=TaskConfig(name=TASK),
-        mixer=MixerConfig(name=name),
-        learner=LearnerConfig(learning_starts=49 * 200),
-        runner=RunnerConfig(
-            num_seeds=num_seeds,
-            num_env_steps=iterations * 200,
-            num_evaluations=10,
-            num_eval_episodes=16,
-        ),
-    )
+def config_for(name: str, args: argparse.Namespace) -> tuple[Config, TaskSpec]:
+    """Our configuration of an algorithm, its budget rounded up to whole iterations."""
+    overrides = [f"task={args.task}", *CASES[name].ours]
+    overrides += [f"runner.num_seeds={args.seeds}", "runner.num_evaluations=1"]
+    config = compose_config(overrides)
+    spec = get_task(config.task.source, **config.task.env_kwargs)
+    length = config.learner.window_length or spec.env.episode_length + 1
+    per_iteration = config.learner.num_envs * (length - 1)
+    steps = -(-args.transitions // per_iteration) * per_iteration
+    return compose_config([*overrides, f"runner.num_env_steps={steps}"]), spec
 
 
-def untrained_params(config: Config) -> list:
-    """Fresh agents, for scale."""
-    env = get_task(TASK).env
-    agent = make_agent(config.agent, env.num_agents, env.num_actions, env.obs_shape)
-    return [agent.init(jax.random.key(seed)) for seed in range(config.runner.num_seeds)]
-
-
-def our_params(name: str, config: Config) -> list:
-    """Train here; the agents' parameters per seed."""
-    spec = get_task(TASK)
-    mixer = make_mixer(config.mixer, spec.env.num_agents, spec.env.state_dim)
+def train_ours(config: Config, spec: TaskSpec) -> tuple[Agent, list[Params], list[Params]]:
+    """Our agents' network, and its parameters per seed: trained, and fresh."""
+    env = spec.env
+    mixer = make_mixer(config.mixer, env.num_agents, env.state_dim, num_actions=env.num_actions)
     output = run_training(spec, mixer, config)
     assert output.num_diverged == 0
-    return [output.run_params(run).agent for run in range(config.runner.num_seeds)]
+    agent = make_program(env, mixer, config).agent
+    seeds = range(config.runner.num_seeds)
+    fresh = [agent.init(jax.random.key(seed)) for seed in seeds]
+    return agent, [output.run_params(seed).agent for seed in seeds], fresh
 
 
-def their_params(name: str, args: argparse.Namespace, config: Config) -> list:
-    """Train by JaxMARL's script; the agents' parameters per seed, in our layout."""
+def train_theirs(
+    case: Case,
+    args: argparse.Namespace,
+    config: Config,
+    spec: TaskSpec,
+    iterations: int,
+    window: int,
+) -> tuple[Agent, list[Params], dict]:
+    """Their network, its parameters per seed, and what was not as published.
+
+    Raises:
+        ValueError: A setting that is said to be equal is not.
+    """
+    kind = args.task.split("/")[0]
+    settings = {name: value_of(config, path) for name, path in case.theirs.items()}
+    settings |= {"NUM_STEPS": window, **case.changed}
+    if kind == "smax":
+        settings["MAP_NAME"] = args.task.split("/")[1]
+        settings |= {name: value_of(config, path) for name, path in case.equal.items()}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "params.npz"
         driver = Path(__file__).with_name("jaxmarl_driver.py")
-        subprocess.run(
+        done = subprocess.run(
             [
-                *(args.python, driver, args.jaxmarl, f"{name}_rnn", "--params", path),
-                *("--seeds", str(args.seeds), "--iterations", str(args.iterations)),
+                *(args.python, driver, args.jaxmarl, case.script[kind], "--kind", kind),
+                *("--params", path, "--seeds", str(args.seeds), "--iterations", str(iterations)),
+                *("--set", json.dumps(settings)),
             ],
             check=True,
+            stdout=subprocess.PIPE,
+            text=True,
             # Its vmapped program initialises by batched QR, which can wait for ever on a thread
             # pool of two: give it more threads than cores.
             env={**os.environ, "NPROC": "8"},
         )
-        saved = dict(np.load(path))
-    probe_obs, probe_q_values = saved.pop("probe_obs"), saved.pop("probe_q_values")
-    params = [read_params(saved, seed) for seed in range(args.seeds)]
-    check_reading(params[0], probe_obs, probe_q_values, config)
-    return params
+        used = json.loads(done.stdout.splitlines()[-1])["config"]
+        for name, ours in case.equal.items():
+            if used[name] != value_of(config, ours):
+                raise ValueError(f"{name} is {used[name]}, {ours} is {value_of(config, ours)}")
+        agent, params = read_agents(path, spec.env.num_agents, args.seeds)
+    return agent, params, settings
 
 
-def read_params(saved: dict[str, np.ndarray], seed: int) -> dict:
-    """JaxMARL's parameter names to ours: the same numbers, gates side by side."""
-    by_end = {"/".join(name.split("/")[-3:]): leaf[seed] for name, leaf in saved.items()}
-
-    def find(end: str) -> np.ndarray:
-        (leaf,) = [value for name, value in by_end.items() if name.endswith(end)]
-        return leaf
-
-    inputs, recurrent = GATES
-    return {
-        "embed": find("Dense_0/kernel"),
-        "embed_bias": find("Dense_0/bias"),
-        "gru_input": np.concatenate([find(f"/{gate}/kernel") for gate in inputs], axis=1),
-        "gru_input_bias": np.concatenate([find(f"/{gate}/bias") for gate in inputs]),
-        "gru_hidden": np.concatenate([find(f"/{gate}/kernel") for gate in recurrent], axis=1),
-        "gru_hidden_bias": find("/hn/bias"),
-        "head": {"kernel": find("Dense_1/kernel"), "bias": find("Dense_1/bias")},
-    }
+def value_of(config: Config, path: str) -> object:
+    """The value at a dotted path such as `learner.lr`."""
+    section, key = path.split(".")
+    return getattr(getattr(config, section), key)
 
 
-def check_reading(params: dict, obs: np.ndarray, q_values: np.ndarray, config: Config) -> None:
-    """Our network with their weights answers as theirs does."""
-    agent_config = dataclasses.replace(config.agent, append_agent_id=False)
-    agent = make_agent(agent_config, 1, q_values.shape[-1], obs.shape[-1:])
-    ours = agent.apply(params, obs[:, :, None], np.zeros(obs.shape[:2], bool))
-    np.testing.assert_allclose(ours[:, :, 0], q_values, atol=1e-4)
-
-
-def evaluate(agents: list, config: Config) -> np.ndarray:
-    """Mean team return `[S]` of 25-step greedy episodes; the same episodes for everyone."""
-    spec = get_task(TASK)
-    mixer = make_mixer(MixerConfig(name="vdn"), spec.env.num_agents, spec.env.state_dim)
-    program = make_program(spec.env, mixer, config)
+def evaluate(agent: Agent, all_params: list[Params], config: Config, spec: TaskSpec) -> np.ndarray:
+    """Mean team return `[S]` of greedy episodes; the same episodes for everyone."""
+    env = spec.env
+    mixer = make_mixer(config.mixer, env.num_agents, env.state_dim, num_actions=env.num_actions)
+    # Whoever trained it, only the agents' own outputs choose actions.
+    greedy = dataclasses.replace(config, learner=dataclasses.replace(config.learner, name="pqn"))
+    program = dataclasses.replace(make_program(env, mixer, greedy), agent=agent)
 
     @jax.jit
-    def play(params: NetworkParams) -> jax.Array:
+    def play(params: Params) -> jax.Array:
         slots, _, _ = play_greedy(program, params, jax.random.key(123), NUM_EPISODES)
         return slots.reward.sum(axis=0).mean()
 
-    return np.array([float(play(params)) for params in agents])
+    return np.array([float(play(params)) for params in all_params])
 
 
 def summary(returns: np.ndarray) -> dict:
