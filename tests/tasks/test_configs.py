@@ -1,4 +1,4 @@
-"""Every task has a config, and with every learner its budget fits the task's episodes and memory."""
+"""Every task has a config; with every learner its budget fits the episodes and a memory."""
 
 import math
 
