@@ -2,6 +2,7 @@
 
 import functools
 import json
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -51,9 +52,18 @@ def get_configured_task(name: str) -> TaskSpec:
     Raises:
         UserError: As `get_task`.
     """
-    path = data_dir("configs") / "task" / f"{name}.yaml"
+    return get_task(name, **_configured_kwargs(data_dir("configs") / "task" / f"{name}.yaml"))
+
+
+def _configured_kwargs(path: Path) -> dict[str, Any]:
+    """`task.env_kwargs` of a configuration file, over those of the groups in its defaults list."""
     settings = yaml.safe_load(path.read_text()) if path.is_file() else {}
-    return get_task(name, **settings.get("task", settings).get("env_kwargs", {}))
+    kwargs: dict[str, Any] = {}
+    for entry in settings.get("defaults", []):
+        if entry != "_self_":
+            ((group, option),) = entry.items()
+            kwargs |= _configured_kwargs(data_dir("configs") / group.strip("/") / f"{option}.yaml")
+    return kwargs | settings.get("task", {}).get("env_kwargs", {})
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from qllm_jax.compose import compose_config
 from qllm_jax.config import LEARNERS_WITHOUT_REPLAY
 from qllm_jax.paths import data_dir
 from qllm_jax.schedule import make_schedule
-from qllm_jax.tasks import get_task, task_names
+from qllm_jax.tasks import get_configured_task, get_task, task_names
 from qllm_jax.training.learners import learner_names
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -49,7 +49,9 @@ def test_a_value_of_ones_own_beats_the_recipe():
 def test_config_fits_the_task(name):
     config = compose_config([f"task={name}"])
     assert config.task.name == name
-    env = get_task(name, **config.task.env_kwargs).env
+    spec = get_task(name, **config.task.env_kwargs)
+    assert get_configured_task(name) is spec  # what the coder is told about is what is trained on
+    env = spec.env
     assert make_schedule(config.learner, config.runner, env.episode_length).num_iterations >= 100
     check_fit(config, env)
 
