@@ -54,6 +54,12 @@ def _safe_sqrt(x):
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0 * x)
 ''')
 _helper('''
+def _std(x, axis=None, ddof=1, keepdims=False):
+    """The standard deviation; of equal values it is exactly 0, with gradient 0."""
+    apart = x - jax.lax.stop_gradient(jnp.min(x, axis=axis, keepdims=True))
+    return _safe_sqrt(jnp.var(apart, axis=axis, ddof=ddof, keepdims=keepdims))
+''')
+_helper('''
 def _pick(x, index, axis):
     """The entry of x at `index` along `axis`, for an index without that axis."""
     return jnp.take_along_axis(x, jnp.expand_dims(index, axis), axis=axis).squeeze(axis=axis)

@@ -228,13 +228,16 @@ def spread(
     x = ctx.array(x)
     if x.dtype != "float":
         raise ctx.refuse("dtype", f"of {x.dtype}s it raises in torch.", "Add `.float()`.")
+    if not x.shape:
+        raise ctx.refuse("shape", "of a single number it is not defined.", "Pass several numbers.")
     axis, ddof = _degrees(ctx, axis, unbiased, correction)
     made = reduce(ctx, x, axis, keepdims, "var", "float", ddof=ddof or None)
     if ctx.name.endswith("var"):
         return made
-    if not x.grad:
-        return reduce(ctx, x, axis, keepdims, "std", "float", ddof=ddof or None)
-    return ctx.result(made.shape, "float", ctx.helper("_safe_sqrt", made.code), x)
+    options = {"axis": ctx.spell_reduced(x, ctx.axes(x, axis), axis)}
+    options |= {} if ddof == 1 else {"ddof": c.literal(ddof)}
+    options["keepdims"] = ctx.bool(keepdims, "keepdim")
+    return ctx.result(made.shape, "float", ctx.helper("_std", x, **options), x)
 
 
 @op("torch", "torch.var_mean", _SPREAD, which="var")
