@@ -5,8 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qllm_jax.config import ALL_THAT_FIT, Config, SweepConfig
-from qllm_jax.config_mapping import config_from_mapping, config_to_mapping
+from qllm_jax.config import (
+    ALL_THAT_FIT,
+    Config,
+    SweepConfig,
+    config_from_mapping,
+    config_to_mapping,
+)
 from qllm_jax.errors import UserError, unknown_name
 from qllm_jax.paths import data_dir
 

@@ -21,8 +21,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from qllm_jax.config import Config, HostsConfig
-from qllm_jax.config_mapping import config_to_mapping
+from qllm_jax.config import Config, HostsConfig, config_to_mapping
 from qllm_jax.errors import UserError
 from qllm_jax.hosts import Hosts
 from qllm_jax.interrupt import StopRequest

@@ -44,7 +44,7 @@ def train_job(values: object) -> float:
     configure_runtime()
     logging.getLogger("absl").setLevel(logging.WARNING)  # Hydra shows everyone's INFO
     from qllm_jax import pipeline
-    from qllm_jax.config_mapping import config_from_mapping
+    from qllm_jax.config import config_from_mapping
     from qllm_jax.errors import UserError
     from qllm_jax.results import final_scores, iqm
 

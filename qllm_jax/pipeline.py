@@ -26,8 +26,9 @@ from qllm_jax.config import (
     HostsConfig,
     MixerConfig,
     SweepConfig,
+    config_from_mapping,
+    config_to_mapping,
 )
-from qllm_jax.config_mapping import config_from_mapping, config_to_mapping
 from qllm_jax.errors import UserError, require, unknown_name
 from qllm_jax.hosts import Hosts, join_hosts
 from qllm_jax.hosts_run import train_on_hosts

@@ -10,8 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from qllm_jax.config import Config
-from qllm_jax.config_mapping import config_to_mapping
+from qllm_jax.config import Config, config_to_mapping
 from qllm_jax.results import (
     CandidateRow,
     CheckRow,

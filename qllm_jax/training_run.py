@@ -10,8 +10,7 @@ from pathlib import Path
 
 import jax
 
-from qllm_jax.config import ALL_THAT_FIT, Config
-from qllm_jax.config_mapping import config_to_mapping
+from qllm_jax.config import ALL_THAT_FIT, Config, config_to_mapping
 from qllm_jax.errors import UserError
 from qllm_jax.interrupt import StopRequest
 from qllm_jax.networks import Mixer, make_mixer

@@ -7,8 +7,9 @@ from qllm_jax.config import (
     Config,
     LearnerConfig,
     RunnerConfig,
+    config_from_mapping,
+    config_to_mapping,
 )
-from qllm_jax.config_mapping import config_from_mapping, config_to_mapping
 from qllm_jax.errors import UserError, closest_names
 from qllm_jax.paths import data_dir
 from qllm_jax.schedule import make_schedule

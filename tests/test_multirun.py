@@ -12,7 +12,7 @@ import yaml
 
 from qllm_jax import multirun
 from qllm_jax.compose import compose_config
-from qllm_jax.config_mapping import config_to_mapping
+from qllm_jax.config import config_to_mapping
 from qllm_jax.errors import UserError
 from qllm_jax.results import RunResult, final_scores, find_runs, iqm
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from qllm_jax.config import TRACED_LEARNER_FIELDS, Config
-from qllm_jax.config_mapping import config_from_mapping, config_to_mapping
+from qllm_jax.config import TRACED_LEARNER_FIELDS, Config, config_from_mapping, config_to_mapping
 from qllm_jax.errors import UserError, require, unknown_name
 
 Setting = Mapping[str, Any]  # dotted config key to value, such as {"learner.lr": 1e-3}

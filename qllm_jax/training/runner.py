@@ -11,8 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from qllm_jax.config import Config
-from qllm_jax.config_mapping import config_to_mapping
+from qllm_jax.config import Config, config_to_mapping
 from qllm_jax.errors import UserError
 from qllm_jax.learning import NetworkParams
 from qllm_jax.networks import Mixer

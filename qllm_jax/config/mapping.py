@@ -7,7 +7,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from qllm_jax.config import Config
+from qllm_jax.config.config import Config
 from qllm_jax.errors import UserError, require, unknown_name
 
 

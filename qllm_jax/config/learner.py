@@ -1,0 +1,176 @@
+"""The learner: collection, loss, optimiser and exploration, and which learners lack what.
+
+Static fields shape the compiled program; those in `TRACED_LEARNER_FIELDS` are arrays in it, so that
+a sweep over them compiles once.
+"""
+
+import dataclasses
+from typing import Literal
+
+from qllm_jax.config.checks import in_unit_interval, positive
+from qllm_jax.errors import require
+
+TRACED_LEARNER_FIELDS = (
+    "lr",
+    "discount",
+    "epsilon_start",
+    "epsilon_finish",
+    "epsilon_decay_fraction",
+    "tau",
+    "td_lambda",
+    "reward_scale",
+)
+
+# These learn from the windows of one iteration alone.
+LEARNERS_WITHOUT_REPLAY = ("coma", "ippo", "mappo", "mixed_critic", "pqn")
+
+# These bring a critic of their own, or none, in the place of a mixer.
+LEARNERS_WITHOUT_MIXER = ("coma", "ippo", "maddpg", "mappo")
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnerConfig:
+    """Recurrent double Q-learning from replay; defaults as in JaxMARL's `ql_rnn_mpe.yaml`.
+
+    A window is `window_length` slots of `num_envs` environments, each starting at a reset; one
+    iteration collects a window per environment and does `updates_per_window` gradient steps.
+
+    Attributes:
+        name: `dqn`; `pqn` or `mixed_critic`, which have no replay and no target network: they
+            ignore `replay_…`, `target_…`, `tau` and `double_q`; or a baseline without a mixer,
+            which ignores `mixer`: `ippo`, `mappo`, `coma` (none has a replay) or `maddpg`.
+        num_envs: B, environments per seed.
+        window_length: T slots; None is the episode length + 1, which holds one whole episode.
+        replay_capacity: Windows kept per seed, a multiple of `num_envs`.
+        replay_dtype: Storage type of observations and states.
+        batch_size: Windows per gradient step; without a replay they are minibatches of the
+            newest `num_envs`, which it must divide.
+        updates_per_window: Gradient steps per iteration; without a replay a multiple of the
+            minibatches, `num_envs / batch_size`, so that epochs are whole.
+        learning_starts: Environment steps before the first gradient step.
+        optimizer: `adam` or `radam`.
+        lr: Learning rate.
+        lr_linear_decay: Decay `lr` to zero over the run.
+        max_grad_norm: Global-norm clipping.
+        discount: γ.
+        double_q: Choose the bootstrap action with the online network.
+        td_lambda: λ of the return; 0 is one-step.
+        target_update: `hard` copies with rate `tau` every `target_update_interval` iterations;
+            `soft` moves by `tau` after every gradient step.
+        target_update_interval: Iterations between hard updates.
+        tau: Rate of the target update; 1 with `hard` is a copy.
+        epsilon_start: Exploration at the start.
+        epsilon_finish: Exploration after the decay.
+        epsilon_decay_fraction: Part of the run over which exploration decays linearly.
+        reward_scale: Factor on the reward in the loss (never in reported returns).
+        standardise_rewards: Divide by the running standard deviation of the rewards, after
+            subtracting their mean, in the loss only.
+        clip_epsilon: ε of `mixed_critic`: how far a policy's probabilities move in an iteration.
+        value_coef: Weight of its critics' loss.
+        entropy_coef: Weight of its policies' entropy.
+        critic_hidden_dim: Width of the critics of `mappo`, `coma` and `maddpg`.
+    """
+
+    name: str = "dqn"
+    num_envs: int = 8
+    window_length: int | None = None
+    replay_capacity: int = 5000
+    replay_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    batch_size: int = 32
+    updates_per_window: int = 1
+    learning_starts: int = 10_000
+    optimizer: Literal["adam", "radam"] = "radam"
+    lr: float = 0.005
+    lr_linear_decay: bool = True
+    max_grad_norm: float = 25.0
+    discount: float = 0.9
+    double_q: bool = True
+    td_lambda: float = 0.0
+    target_update: Literal["hard", "soft"] = "hard"
+    target_update_interval: int = 200
+    tau: float = 1.0
+    epsilon_start: float = 1.0
+    epsilon_finish: float = 0.05
+    epsilon_decay_fraction: float = 0.1
+    reward_scale: float = 1.0
+    standardise_rewards: bool = False
+    clip_epsilon: float = 0.2
+    value_coef: float = 0.5
+    entropy_coef: float = 0.01
+    critic_hidden_dim: int = 128
+
+    def __post_init__(self) -> None:
+        positive(
+            "learner",
+            self,
+            "num_envs",
+            "replay_capacity",
+            "batch_size",
+            "updates_per_window",
+            "lr",
+            "max_grad_norm",
+            "target_update_interval",
+            "reward_scale",
+            "epsilon_decay_fraction",
+            "clip_epsilon",
+            "value_coef",
+            "critic_hidden_dim",
+        )
+        require(
+            self.entropy_coef >= 0,
+            f"learner.entropy_coef is {self.entropy_coef}; it must be ≥ 0.",
+        )
+        in_unit_interval(
+            "learner",
+            self,
+            "discount",
+            "td_lambda",
+            "tau",
+            "epsilon_start",
+            "epsilon_finish",
+            "epsilon_decay_fraction",
+        )
+        if self.window_length is not None:
+            require(
+                self.window_length >= 2,
+                f"learner.window_length is {self.window_length}; a window needs at least 2 slots: "
+                "one to act in and one to bootstrap from.",
+            )
+        if self.name in LEARNERS_WITHOUT_REPLAY:
+            self._check_minibatches()
+        else:
+            self._check_replay()
+
+    def _check_minibatches(self) -> None:
+        fits = [size for size in range(1, self.num_envs + 1) if self.num_envs % size == 0]
+        closest = sorted(fits, key=lambda size: abs(size - self.batch_size))[:2]
+        require(
+            self.num_envs % self.batch_size == 0,
+            f"learner.batch_size is {self.batch_size}, which does not divide learner.num_envs = "
+            f"{self.num_envs} windows into minibatches; {_either(closest)} would fit.",
+        )
+        minibatches = self.num_envs // self.batch_size
+        fit = self.updates_per_window // minibatches * minibatches
+        require(
+            self.updates_per_window % minibatches == 0,
+            f"learner.updates_per_window is {self.updates_per_window}, not a multiple of the "
+            f"{minibatches} minibatches of an epoch (learner.num_envs / learner.batch_size); "
+            f"{_either([n for n in (fit, fit + minibatches) if n > 0])} would fit.",
+        )
+
+    def _check_replay(self) -> None:
+        fit = self.replay_capacity // self.num_envs * self.num_envs
+        require(
+            self.replay_capacity % self.num_envs == 0,
+            f"learner.replay_capacity is {self.replay_capacity}, not a multiple of "
+            f"learner.num_envs = {self.num_envs}; {fit} or {fit + self.num_envs} would fit.",
+        )
+        require(
+            self.replay_capacity >= self.batch_size,
+            f"learner.replay_capacity is {self.replay_capacity}, below learner.batch_size = "
+            f"{self.batch_size}; a batch could never be drawn.",
+        )
+
+
+def _either(numbers: list[int]) -> str:
+    return " or ".join(str(number) for number in numbers)
