@@ -25,8 +25,9 @@ from qllm_jax.training.checkpoint import load_params, save_params
 from qllm_jax.training.chunk import make_program, matmul_precision_scope
 from qllm_jax.training.episode import EpisodeTrace, record_episode
 from qllm_jax.training.fleet import most_runs
+from qllm_jax.training.output import ChunkReport, TrainingOutput
 from qllm_jax.training.paused import Paused, join_paused
-from qllm_jax.training.runner import ChunkReport, TrainingOutput, params_struct, run_training
+from qllm_jax.training.runner import params_struct, run_training
 from qllm_jax.training.runs import (
     Hyper,
     Runs,
