@@ -13,7 +13,7 @@ import pytest
 
 from qllm_jax.config import HostsConfig
 from qllm_jax.errors import UserError
-from qllm_jax.hosts import Hosts, join_hosts
+from qllm_jax.jobs.hosts import Hosts, join_hosts
 
 ROOT = Path(__file__).parents[1]
 TRAIN = [

@@ -7,6 +7,14 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "qllm_jax"
 
+JOBS = ("train", "compare", "generate", "run", "sweep", "bench", "resume", "report")
+JOB_PARTS = {  # what any job may import
+    f"jobs/{name}"
+    for name in (
+        "artifacts", "checks", "directory", "hosts", "interrupt", "outcome", "reporting",
+    )
+}  # fmt: skip
+
 # Who may import whom, besides itself and the base modules that anyone may import.
 ALLOWED = {
     "envs": set(),
@@ -21,19 +29,37 @@ ALLOWED = {
     "synthesis": {"llm", "verify", "tfcaf", "tasks", "training", "networks"},
     "bench": {"training", "networks", "tasks", "results"},
     "sweep": {"training", "networks", "tasks", "results"},
-    "reporting": {"synthesis", "training", "results", "tasks", "tfcaf"},
-    "training_run": {
-        "training", "results", "tasks", "tfcaf", "networks", "interrupt", "reporting",
+    "jobs/hosts": set(),
+    "jobs/interrupt": set(),
+    "jobs/directory": {"jobs/hosts"},
+    "jobs/checks": {"tasks", "networks"},
+    "jobs/artifacts": {"tfcaf", "verify", "tasks"},
+    "jobs/outcome": {"results", "tasks"},
+    "jobs/reporting": {"synthesis", "training", "results", "tasks", "tfcaf"},
+    "jobs/training_run": {
+        "training", "results", "tasks", "tfcaf", "networks", "jobs/interrupt", "jobs/reporting",
     },
-    "hosts": set(),
-    "hosts_run": {
-        "training", "results", "tasks", "tfcaf", "interrupt", "reporting", "training_run", "hosts",
+    "jobs/hosts_run": {
+        "training", "results", "tasks", "tfcaf",
+        "jobs/hosts", "jobs/interrupt", "jobs/reporting", "jobs/training_run",
     },
-    "pipeline": {
-        "synthesis", "training", "results", "tasks", "tfcaf", "networks", "llm",
-        "interrupt", "reporting", "training_run", "verify", "bench", "sweep",
-        "hosts", "hosts_run",
+    "jobs/train": {"results", "tasks", "tfcaf", "jobs/hosts_run", "jobs/training_run", *JOB_PARTS},
+    "jobs/compare": {
+        "results", "tasks", "tfcaf", "synthesis", "jobs/train", "jobs/training_run", *JOB_PARTS,
     },
+    "jobs/generate": {"llm", "synthesis", "results", "tasks", "tfcaf", *JOB_PARTS},
+    "jobs/run": {"results", "jobs/generate", "jobs/compare", *JOB_PARTS},
+    "jobs/sweep": {
+        "sweep", "training", "networks", "results", "tasks", "jobs/training_run", *JOB_PARTS,
+    },
+    "jobs/bench": {"bench", "training", "results", "jobs/training_run", *JOB_PARTS},
+    "jobs/resume": {
+        "results", "jobs/train", "jobs/compare", "jobs/generate", "jobs/run", "jobs/sweep",
+        "jobs/hosts_run", "jobs/training_run", *JOB_PARTS,
+    },
+    "jobs/report": {"results", "tasks", "tfcaf", "jobs/reporting"},
+    "jobs/__init__": set(),
+    "pipeline": {f"jobs/{job}" for job in JOBS} | {"jobs/outcome"},
     "multirun": {"pipeline", "compose", "runtime", "results"},
     "__init__": {"pipeline"},
 }  # fmt: skip
@@ -48,7 +74,13 @@ def _imports(path: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name.split(".")[1] for name in names if name.startswith("qllm_jax.")}
+    return {_part(name) for name in names if name.startswith("qllm_jax.")}
+
+
+def _part(name: str) -> str:
+    """The part that a module or a name in it belongs to; every module of `jobs` is one."""
+    _, part, *rest = name.split(".")
+    return f"jobs/{rest[0]}" if part == "jobs" and rest else part
 
 
 def _files(part: str) -> list[Path]:
@@ -57,6 +89,10 @@ def _files(part: str) -> list[Path]:
     files = list(root.rglob("*.py")) if root.is_dir() else [PACKAGE / f"{part}.py"]
     assert files, f"{part} has no modules"
     return files
+
+
+def test_every_job_module_has_its_line_in_the_table():
+    assert {f"jobs/{path.stem}" for path in (PACKAGE / "jobs").glob("*.py")} <= set(ALLOWED)
 
 
 @pytest.mark.parametrize("part", sorted(ALLOWED))

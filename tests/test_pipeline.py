@@ -9,7 +9,7 @@ import qllm_jax
 from qllm_jax import pipeline
 from qllm_jax.compose import compose_config, compose_learners
 from qllm_jax.errors import UserError
-from qllm_jax.interrupt import StopRequest
+from qllm_jax.jobs.interrupt import StopRequest
 from qllm_jax.results import RunResult
 
 SMALL = [

@@ -12,6 +12,7 @@ from qllm_jax import pipeline
 from qllm_jax.compose import compose_config
 from qllm_jax.config import Config, SweepConfig
 from qllm_jax.errors import UserError
+from qllm_jax.jobs.interrupt import StopRequest
 from qllm_jax.sweep import draw_settings, with_setting
 from qllm_jax.sweep.outcome import SettingResult, SweepResult, ranked
 from qllm_jax.sweep.shown import sweep_csv, sweep_figure, sweep_table
@@ -177,7 +178,7 @@ def test_a_stopped_halving_goes_on_to_the_same_numbers(
 ):
     """From a checkpoint, or where none was kept from the beginning of the rung's runs."""
     calls = iter([False] * polls + [True] * 100)
-    monkeypatch.setattr(pipeline.StopRequest, "__call__", lambda self: next(calls))
+    monkeypatch.setattr(StopRequest, "__call__", lambda self: next(calls))
     values = ["sweep.hidden_dim=[8,16]", f"checkpoint.enabled={checkpoints}"]
     stopped = pipeline.sweep(compose_config([*HALVING, *values, f"runner.output_dir={tmp_path}"]))
     assert stopped.exit_code == 130
@@ -201,7 +202,7 @@ def test_rungs_that_cannot_be_are_refused(tmp_path, override, words):
 
 def test_a_stopped_sweep_goes_on_to_the_same_numbers(grid, tmp_path, monkeypatch):
     calls = iter([False] * 6 + [True] * 100)
-    monkeypatch.setattr(pipeline.StopRequest, "__call__", lambda self: next(calls))
+    monkeypatch.setattr(StopRequest, "__call__", lambda self: next(calls))
     values = ["sweep.lr=[1e-3,1e-2]", "sweep.hidden_dim=[8,16]", f"runner.output_dir={tmp_path}"]
     stopped = pipeline.sweep(compose_config([*TINY, *values]))
     assert stopped.exit_code == 130

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from qllm_jax.config import MixerConfig
+from qllm_jax.jobs.artifacts import load_tfcaf
 from qllm_jax.llm.prompts import prompt_dir
 from qllm_jax.llm.transcripts import read_transcript
 from qllm_jax.paths import data_dir
-from qllm_jax.pipeline import load_tfcaf
 from qllm_jax.tasks import get_task, task_names
 
 SHIPPED = sorted(

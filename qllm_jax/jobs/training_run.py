@@ -1,6 +1,6 @@
 """One training in its run directory: started, or continued where it stopped.
 
-Joins the trainer, the store and the display; called by the pipeline only.
+Joins the trainer, the store and the display; called by the jobs.
 """
 
 import dataclasses
@@ -12,9 +12,9 @@ import jax
 
 from qllm_jax.config import ALL_THAT_FIT, Config, config_to_mapping
 from qllm_jax.errors import UserError
-from qllm_jax.interrupt import StopRequest
+from qllm_jax.jobs.interrupt import StopRequest
+from qllm_jax.jobs.reporting import command_line, episode_figure
 from qllm_jax.networks import Mixer, make_mixer
-from qllm_jax.reporting import command_line, episode_figure
 from qllm_jax.results import (
     CHECKPOINT_DIR,
     Console,

@@ -5,8 +5,8 @@
         hosts/host-0.alive    touched while that host works; it says which start of the job it is of
         hosts/host-0.ended    written when its share is complete or stopped
 
-A share is an ordinary run directory, so a killed job continues share by share. Called by the
-pipeline, beside `training_run`, on which it builds.
+A share is an ordinary run directory, so a killed job continues share by share. Called by
+`train`, `compare` and `resume`, beside `training_run`, on which it builds.
 """
 
 import dataclasses
@@ -23,15 +23,10 @@ import numpy as np
 
 from qllm_jax.config import Config, HostsConfig, config_to_mapping
 from qllm_jax.errors import UserError
-from qllm_jax.hosts import Hosts
-from qllm_jax.interrupt import StopRequest
-from qllm_jax.reporting import command_line
-from qllm_jax.results import Console, EpisodeFigure, RunResult, RunStore, is_run
-from qllm_jax.results.files import write_text
-from qllm_jax.tasks.spec import TaskSpec
-from qllm_jax.tfcaf import Artifact, save_artifact
-from qllm_jax.training import load_params, params_struct, save_params
-from qllm_jax.training_run import (
+from qllm_jax.jobs.hosts import Hosts
+from qllm_jax.jobs.interrupt import StopRequest
+from qllm_jax.jobs.reporting import command_line
+from qllm_jax.jobs.training_run import (
     BEST_PARAMS,
     PARAMS,
     SHARES,
@@ -39,6 +34,11 @@ from qllm_jax.training_run import (
     mixer_of,
     train_or_resume,
 )
+from qllm_jax.results import Console, EpisodeFigure, RunResult, RunStore, is_run
+from qllm_jax.results.files import write_text
+from qllm_jax.tasks.spec import TaskSpec
+from qllm_jax.tfcaf import Artifact, save_artifact
+from qllm_jax.training import load_params, params_struct, save_params
 
 _POLL_S = 0.2
 _BEAT_S = 5.0

@@ -1,4 +1,4 @@
-"""From the parts' own types to the plain values of a report. Used by the pipeline only."""
+"""From the parts' own types to the plain values of a report. Used by the jobs."""
 
 import datetime
 import sys

@@ -3,7 +3,8 @@
 Seeds are independent, so every host trains its share by itself, as an ordinary process, and no
 array crosses hosts. All that is agreed on is each process's number and the job's start, as the
 name of its directories. That takes `jax.distributed` a moment, in a process of its own: the
-training process keeps a runtime that sees its own devices only. Called by the pipeline.
+training process keeps a runtime that sees its own devices only. Called by the jobs
+that several hosts share.
 """
 
 import dataclasses

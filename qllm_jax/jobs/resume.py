@@ -1,0 +1,60 @@
+"""`resume`: a training or a whole job that was stopped or killed goes on."""
+
+import dataclasses
+from pathlib import Path
+
+import yaml
+
+from qllm_jax.config import HostsConfig, config_from_mapping
+from qllm_jax.jobs.artifacts import load_safe, load_tfcaf
+from qllm_jax.jobs.checks import checked_task
+from qllm_jax.jobs.compare import compare_in
+from qllm_jax.jobs.directory import JOB_FILE, time_stamp
+from qllm_jax.jobs.generate import generate_in
+from qllm_jax.jobs.hosts import join_hosts
+from qllm_jax.jobs.hosts_run import train_on_hosts
+from qllm_jax.jobs.interrupt import StopRequest
+from qllm_jax.jobs.outcome import JobOutcome, print_final_table
+from qllm_jax.jobs.run import run_in
+from qllm_jax.jobs.sweep import sweep_in
+from qllm_jax.jobs.train import report_one
+from qllm_jax.jobs.training_run import is_complete, resume_one
+from qllm_jax.results import Console, load_config
+
+_JOBS = {"compare": compare_in, "generate": generate_in, "run": run_in, "sweep": sweep_in}
+
+
+def resume(path: Path, hosts_config: HostsConfig | None = None) -> JobOutcome:
+    """`qllm-jax resume`: continue a training or a whole job that was stopped or killed.
+
+    A job continues its design where its journal ends, keeps the trainings that are complete,
+    resumes the one that is not, and does those that are left.
+
+    Raises:
+        UserError: It is not a run or job directory, is complete, or was made with other settings.
+    """
+    settings = hosts_config or HostsConfig()
+    if (path / JOB_FILE).exists():
+        job = yaml.safe_load((path / JOB_FILE).read_text())
+        config = config_from_mapping(job["config"])
+        return _JOBS[job["kind"]](dataclasses.replace(config, hosts=settings), path)
+    hosts = join_hosts(settings, time_stamp())
+    config = dataclasses.replace(config_from_mapping(load_config(path)), hosts=settings)
+    spec = checked_task(config)
+    artifact = None
+    if config.uses_tfcaf:
+        has_artifact = (path / "tfcaf.json").exists()  # else killed before it was copied there
+        artifact = load_safe(path) if has_artifact else load_tfcaf(config.mixer, spec)
+    with Console(quiet=not hosts.is_first) as console, StopRequest() as should_stop:
+        if hosts.count > 1 and not is_complete(path):
+            result, figure = train_on_hosts(
+                config, spec, artifact, path.parent, path.name, console, should_stop, hosts
+            )
+        else:
+            result, figure = resume_one(config, spec, artifact, path, console, should_stop)
+        if not hosts.is_first:
+            return JobOutcome(path, (result,))
+        outcome = report_one(spec, artifact, result, figure)
+        print_final_table(console, spec, outcome.runs)
+        console.print(f"run directory: {outcome.directory}")
+    return outcome

@@ -1,0 +1,31 @@
+"""`run`: the main job, `generate` and then `compare` in one directory."""
+
+from pathlib import Path
+
+from qllm_jax.config import Config
+from qllm_jax.jobs.checks import checked_task
+from qllm_jax.jobs.compare import compare_mixers
+from qllm_jax.jobs.directory import job_directory
+from qllm_jax.jobs.generate import design
+from qllm_jax.jobs.hosts import Hosts
+from qllm_jax.jobs.interrupt import StopRequest
+from qllm_jax.jobs.outcome import JobOutcome
+from qllm_jax.results import Console
+
+
+def run(config: Config) -> JobOutcome:
+    """`qllm-jax run`: the main job, from the task's description to the report."""
+    checked_task(config)
+    return run_in(config, job_directory(config, "run"))
+
+
+def run_in(config: Config, directory: Path) -> JobOutcome:
+    """The main job in its directory, begun or gone on with."""
+    spec = checked_task(config)
+    with Console() as console:
+        # The design keeps a journal, so that Ctrl-C may end it anywhere; training stops at a chunk.
+        result = design(config, spec, directory, console)
+        with StopRequest() as should_stop:
+            return compare_mixers(
+                [config], spec, result.artifact, directory, console, should_stop, result, Hosts()
+            )
