@@ -49,9 +49,11 @@ class LearnerConfig:
             minibatches, `num_envs / batch_size`, so that epochs are whole.
         learning_starts: Environment steps before the first gradient step.
         optimizer: `adam` or `radam`.
+        optimizer_epsilon: Added to the root of its second moment.
         lr: Learning rate.
         lr_linear_decay: Decay `lr` to zero over the run.
-        max_grad_norm: Global-norm clipping.
+        max_grad_norm: Global-norm clipping; of actor and critic apart where a learner has both as
+            networks of their own.
         discount: γ.
         double_q: Choose the bootstrap action with the online network.
         td_lambda: λ of the return; 0 is one-step.
@@ -80,6 +82,7 @@ class LearnerConfig:
     updates_per_window: int = 1
     learning_starts: int = 10_000
     optimizer: Literal["adam", "radam"] = "radam"
+    optimizer_epsilon: float = 1e-8
     lr: float = 0.005
     lr_linear_decay: bool = True
     max_grad_norm: float = 25.0
@@ -108,6 +111,7 @@ class LearnerConfig:
             "batch_size",
             "updates_per_window",
             "lr",
+            "optimizer_epsilon",
             "max_grad_norm",
             "target_update_interval",
             "reward_scale",

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, Literal
 
 from qllm_jax.config.checks import positive
+from qllm_jax.errors import require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,15 +38,25 @@ class AgentConfig:
         append_agent_id: Append a one-hot agent id to every observation.
         layer_norm: Normalise the embedding before its ReLU ("Layer Normalization",
             https://arxiv.org/abs/1607.06450); learners without a target network need it.
+        num_head_layers: Dense layers with ReLU between the GRU, or the second layer, and the
+            outputs.
+        head_init_scale: Scale of the initial orthogonal weights that give the actions' values or
+            preferences; 0.01 makes a policy start out almost uniform.
     """
 
     name: Literal["rnn", "mlp", "cnn"] = "rnn"
     hidden_dim: int = 64
     append_agent_id: bool = True
     layer_norm: bool = False
+    num_head_layers: int = 0
+    head_init_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        positive("agent", self, "hidden_dim")
+        positive("agent", self, "hidden_dim", "head_init_scale")
+        require(
+            self.num_head_layers >= 0,
+            f"agent.num_head_layers is {self.num_head_layers}; it must be ≥ 0.",
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,8 @@ from qllm_jax.learning.loss import AgentApply, LossMetrics, NetworkParams
 from qllm_jax.learning.targets import acting_mask, lambda_returns, take_actions
 from qllm_jax.types import Params, Window
 
-# (params, local_values [N], state [D]) -> values [M]
-CriticApply = Callable[[Params, jax.Array, jax.Array], jax.Array]
+# (params, local_values [T, B, N], state [T, B, D], reset [T, B]) -> values [T, B, M]
+CriticApply = Callable[[Params, jax.Array, jax.Array, jax.Array], jax.Array]
 _UNAVAILABLE = -1e9  # finite, so that a gradient through it is zero and not NaN
 
 
@@ -105,7 +105,8 @@ def prepare_policy_batch(
         params: Of the policy that played.
         window: `[T, B, ...]`, with the reward as the loss should see it.
         agent_apply: `(params, obs [T, B, N, O], reset [T, B]) -> outputs [T, B, N, A + 1]`.
-        critic_apply: `(params, local_values [N], state [D]) -> values [M]`.
+        critic_apply: `(params, local_values [T, B, N], state [T, B, D], reset [T, B]) ->
+            values [T, B, M]`.
         discount: `[]` γ.
         td_lambda: `[]` λ.
     """
@@ -188,9 +189,8 @@ def _forward(
     """log π of the actions taken and entropy, `[T - 1, B, N]`, and mixed values `[T, B, M]`."""
     outputs = agent_apply(params.agent, window.obs, window.reset)
     log_probs = available_log_probs(outputs[:-1, ..., :-1], window.avail_actions[:-1])
-    mix = jax.vmap(jax.vmap(critic_apply, in_axes=(None, 0, 0)), in_axes=(None, 0, 0))
     return (
         take_actions(log_probs, window.actions[:-1]),
         entropy(log_probs, window.avail_actions[:-1]),
-        mix(params.mixer, outputs[..., -1], window.state),
+        critic_apply(params.mixer, outputs[..., -1], window.state, window.reset),
     )

@@ -1,6 +1,7 @@
 """From gradients to parameters, and from parameters to target parameters."""
 
-from typing import Literal
+import dataclasses
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -10,17 +11,40 @@ from qllm_jax.types import Params
 
 
 def make_optimizer(
-    name: Literal["adam", "radam"], max_grad_norm: float
+    name: Literal["adam", "radam"],
+    max_grad_norm: float,
+    *,
+    epsilon: float = 1e-8,
+    clip_apart: bool = False,
 ) -> optax.GradientTransformation:
     """Clip by global norm, then precondition; the learning rate is left to `apply_gradients`.
 
     So the learning rate can be a traced value that a sweep vmaps.
 
+    Args:
+        name: Of the preconditioner.
+        max_grad_norm: Above it a gradient is scaled down to it.
+        epsilon: Added to the root of the second moment.
+        clip_apart: Clip every field of the parameters' dataclass by its own norm. What is left of
+            an optimiser works element by element, so that this equals an optimiser per field.
+
     "Adam: A Method for Stochastic Optimization", https://arxiv.org/abs/1412.6980;
     "On the Variance of the Adaptive Learning Rate and Beyond", https://arxiv.org/abs/1908.03265.
     """
     precondition = {"adam": optax.scale_by_adam, "radam": optax.scale_by_radam}[name]
-    return optax.chain(optax.clip_by_global_norm(max_grad_norm), precondition())
+    clip = optax.clip_by_global_norm(max_grad_norm)
+    return optax.chain(_field_by_field(clip) if clip_apart else clip, precondition(eps=epsilon))
+
+
+def _field_by_field(clip: optax.GradientTransformation) -> optax.GradientTransformation:
+    """A stateless transformation of a whole tree, for every field of a dataclass by itself."""
+
+    def update(updates: Any, state: optax.OptState, params: Any = None) -> Any:
+        names = [field.name for field in dataclasses.fields(updates)]
+        clipped = {name: clip.update(getattr(updates, name), state)[0] for name in names}
+        return dataclasses.replace(updates, **clipped), state
+
+    return optax.GradientTransformation(clip.init, update)
 
 
 def apply_gradients(

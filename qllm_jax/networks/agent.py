@@ -35,21 +35,32 @@ class Agent:
     initial_hidden: Callable[[int], jax.Array]
 
 
-class FeedForwardQNetwork(nn.Module):
-    """Embedding, dense, ReLU, dense: without memory, so that resets mean nothing.
+@dataclasses.dataclass(frozen=True)
+class _Sizes:
+    """What both networks are made of.
 
     Attributes:
         num_actions: A.
-        hidden_dim: H.
+        num_values: V, outputs after those of the actions.
         num_ids: N where a one-hot agent id is appended to the observation, else 0.
-        layer_norm: Normalise the embedding before its ReLU.
-        convolutions: Filters of the layers before, for images `[..., X, Y, C]`; none for vectors.
+        config: Widths, number of layers, initial scale.
     """
 
     num_actions: int
-    hidden_dim: int
+    num_values: int
     num_ids: int
-    layer_norm: bool = False
+    config: AgentConfig
+
+
+class FeedForwardQNetwork(nn.Module):
+    """Embedding, dense, ReLU, head: without memory, so that resets mean nothing.
+
+    Attributes:
+        sizes: Numbers of inputs and outputs, and the configured rest.
+        convolutions: Filters of the layers before, for images `[..., X, Y, C]`; none for vectors.
+    """
+
+    sizes: _Sizes
     convolutions: tuple[int, ...] = ()
 
     @nn.compact
@@ -63,25 +74,18 @@ class FeedForwardQNetwork(nn.Module):
         if self.convolutions:
             obs = obs.reshape(*obs.shape[:-3], -1)
         embedded = _embed(self, obs)
-        output = nn.relu(nn.Dense(self.hidden_dim)(embedded))
-        head = nn.Dense(self.num_actions, kernel_init=nn.initializers.orthogonal(), name="head")
-        return hidden, head(output)
+        output = nn.relu(nn.Dense(self.sizes.config.hidden_dim)(embedded))
+        return hidden, _head(self.sizes, output)
 
 
 class RecurrentQNetwork(nn.Module):
-    """Dense, ReLU, GRU, dense, over rows that are agents of environments.
+    """Dense, ReLU, GRU, head, over rows that are agents of environments.
 
     Attributes:
-        num_actions: A.
-        hidden_dim: H.
-        num_ids: N where a one-hot agent id is appended to the observation, else 0.
-        layer_norm: Normalise the embedding before its ReLU.
+        sizes: Numbers of inputs and outputs, and the configured rest.
     """
 
-    num_actions: int
-    hidden_dim: int
-    num_ids: int
-    layer_norm: bool = False
+    sizes: _Sizes
 
     @nn.compact
     def __call__(
@@ -95,9 +99,9 @@ class RecurrentQNetwork(nn.Module):
             hidden: `[B, N, H]` for one slot; None for a sequence from zeros.
 
         Returns:
-            The hidden state after the slot(s) and `q_values [..., N, A]`.
+            The hidden state after the slot(s) and `outputs [..., N, A + V]`.
         """
-        width = self.hidden_dim
+        width = self.sizes.config.hidden_dim
         embedded = _embed(self, obs)
         kernel_i = self.param("gru_input", _blocks(nn.initializers.lecun_normal()), (width, 3))
         bias_i = self.param("gru_input_bias", nn.initializers.zeros_init(), (3 * width,))
@@ -113,21 +117,37 @@ class RecurrentQNetwork(nn.Module):
             output = flat.reshape(*inputs.shape[:-1], width)
         else:
             output, _ = gru_step(inputs, hidden * keep[..., None], kernel_h, bias_h)
-        head = nn.Dense(self.num_actions, kernel_init=nn.initializers.orthogonal(), name="head")
-        return output, head(output)
+        return output, _head(self.sizes, output)
+
+
+def _head(sizes: _Sizes, hidden: jax.Array) -> jax.Array:
+    """The last layers of both networks: `[..., H]` to `[..., A + V]`."""
+    config = sizes.config
+    for index in range(config.num_head_layers):
+        gain = nn.initializers.orthogonal(math.sqrt(2.0))
+        hidden = nn.relu(
+            nn.Dense(config.hidden_dim, kernel_init=gain, name=f"head_{index}")(hidden)
+        )
+
+    def kernel_init(key: jax.Array, shape: tuple[int, int], dtype: Any) -> jax.Array:
+        kernel = nn.initializers.orthogonal()(key, shape, dtype)
+        return kernel.at[:, : sizes.num_actions].multiply(config.head_init_scale)
+
+    width = sizes.num_actions + sizes.num_values
+    return nn.Dense(width, kernel_init=kernel_init, name="head")(hidden)
 
 
 def _embed(network: Any, obs: jax.Array) -> jax.Array:
     """The first layer of both networks: `[..., N, O]` and the agents' ids to `[..., N, H]`."""
     # [obs, one_hot(i)] W = obs W[:O] + W[O + i]: the id costs an addition, not a wider input.
-    num_features = obs.shape[-1]
-    shape = (num_features + network.num_ids, network.hidden_dim)
+    sizes, width, num_features = network.sizes, network.sizes.config.hidden_dim, obs.shape[-1]
+    shape = (num_features + sizes.num_ids, width)
     kernel = network.param("embed", nn.initializers.orthogonal(), shape)
-    bias = network.param("embed_bias", nn.initializers.zeros_init(), (network.hidden_dim,))
+    bias = network.param("embed_bias", nn.initializers.zeros_init(), (width,))
     embedded = obs @ kernel[:num_features] + (
-        kernel[num_features:] + bias if network.num_ids else bias
+        kernel[num_features:] + bias if sizes.num_ids else bias
     )
-    if network.layer_norm:
+    if sizes.config.layer_norm:
         embedded = nn.LayerNorm(name="embed_norm")(embedded)
     return nn.relu(embedded)
 
@@ -136,7 +156,11 @@ _CONVOLUTIONS = (32, 32, 32)
 
 
 def make_agent(
-    config: AgentConfig, num_agents: int, num_actions: int, obs_shape: tuple[int, ...]
+    config: AgentConfig,
+    num_agents: int,
+    num_actions: int,
+    obs_shape: tuple[int, ...],
+    num_values: int = 0,
 ) -> Agent:
     """Build the agents' network.
 
@@ -145,12 +169,14 @@ def make_agent(
         num_agents: N.
         num_actions: A.
         obs_shape: One agent's observation; anything but a vector is flattened, but for `cnn`.
+        num_values: V outputs beside those of the actions, after them; `head_init_scale` is not
+            theirs.
 
     Raises:
         UserError: `cnn` for observations that are no images.
     """
     num_ids = num_agents if config.append_agent_id else 0
-    sizes = (num_actions, config.hidden_dim, num_ids, config.layer_norm)
+    sizes = _Sizes(num_actions, num_values, num_ids, config)
     is_image = config.name == "cnn"
     require(
         not is_image or len(obs_shape) == 3,
@@ -159,10 +185,10 @@ def make_agent(
     )
     network: nn.Module
     if config.name == "rnn":
-        network, memory = RecurrentQNetwork(*sizes), config.hidden_dim
+        network, memory = RecurrentQNetwork(sizes), config.hidden_dim
     else:
         convolutions = _CONVOLUTIONS if is_image else ()
-        network, memory = FeedForwardQNetwork(*sizes, convolutions), 0
+        network, memory = FeedForwardQNetwork(sizes, convolutions), 0
     shape = obs_shape if is_image else (math.prod(obs_shape),)
     apply_network: Callable[..., tuple[jax.Array, jax.Array]] = network.apply  # type: ignore[assignment]
 

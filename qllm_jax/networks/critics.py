@@ -1,18 +1,23 @@
 """Central critics: what learners without a mixer have in a mixer's place, as `Mixer`s.
 
 They read the global state and, some, the joint action; the agents' own values are not mixed, so
-that nobody has credit.
+that nobody has credit. Each is made of the team's sizes and of an agent's configuration, whose
+`hidden_dim` is the critic's.
 """
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 
+from qllm_jax.config import AgentConfig
+from qllm_jax.networks.agent import make_agent
 from qllm_jax.networks.mixer import Mixer, MixerHyper, TeamSizes
 from qllm_jax.networks.mlp import Mlp
 from qllm_jax.types import JointAction, Params
 
 
-def no_critic(sizes: TeamSizes, hidden_dim: int) -> Mixer:
+def no_critic(sizes: TeamSizes, config: AgentConfig) -> Mixer:
     """values_i = V_i: every agent has its own value and nothing beside it.
 
     "Is Independent Learning All You Need in the StarCraft Multi-Agent Challenge?",
@@ -27,27 +32,32 @@ def no_critic(sizes: TeamSizes, hidden_dim: int) -> Mixer:
     return Mixer(name="ippo", init=lambda key: {}, apply=apply, monotone=None)
 
 
-def state_value(sizes: TeamSizes, hidden_dim: int) -> Mixer:
-    """V(s), one value for the team.
+def state_value(sizes: TeamSizes, config: AgentConfig) -> Mixer:
+    """V(s_0 … s_t), one value for the team: a network like the agents' that sees the state.
 
     "The Surprising Effectiveness of PPO in Cooperative Multi-Agent Games",
-    https://arxiv.org/abs/2103.01955, §3. The state is the environment's own and tells all, so that
-    the critic needs no memory.
+    https://arxiv.org/abs/2103.01955, §3 and appendix A: recurrent where the policies are.
     """
-    network = Mlp((hidden_dim, hidden_dim, 1))
+    own = dataclasses.replace(config, append_agent_id=False)
+    if own.name == "cnn":  # the state is a vector, no image
+        own = dataclasses.replace(own, name="mlp")
+    network = make_agent(own, 1, 0, (sizes.state_dim,), num_values=1)
 
-    def init(key: jax.Array) -> Params:
-        return network.init(key, jnp.zeros((sizes.state_dim,)))["params"]
-
-    def apply(
-        params: Params, agent_qs: jax.Array, state: jax.Array, hyper: MixerHyper
+    def apply_sequence(
+        params: Params, agent_qs: jax.Array, state: jax.Array, reset: jax.Array, hyper: MixerHyper
     ) -> jax.Array:
-        return jnp.asarray(network.apply({"params": params}, state))
+        return network.apply(params, state[:, :, None], reset)[:, :, 0]
 
-    return Mixer(name="mappo", init=init, apply=apply, monotone=None)
+    return Mixer(
+        name="mappo",
+        init=network.init,
+        apply=_nothing,
+        monotone=None,
+        apply_sequence=apply_sequence,
+    )
 
 
-def counterfactual(sizes: TeamSizes, hidden_dim: int) -> Mixer:
+def counterfactual(sizes: TeamSizes, config: AgentConfig) -> Mixer:
     """Q(s, (u_-i, ·)) of every agent i: what each of its actions would be worth beside the others'.
 
     `apply_joint` gives `[N · A]`: agent by agent, the values of its A actions.
@@ -56,7 +66,7 @@ def counterfactual(sizes: TeamSizes, hidden_dim: int) -> Mixer:
     reads the state, the other agents' actions and the agent's id, and puts out all of its actions.
     """
     num_agents, num_actions = sizes.num_agents, sizes.known_num_actions("coma")
-    network = Mlp((hidden_dim, hidden_dim, num_actions))
+    network = Mlp((config.hidden_dim, config.hidden_dim, num_actions))
     width = sizes.state_dim + num_agents * num_actions + num_agents
 
     def init(key: jax.Array) -> Params:
@@ -79,13 +89,13 @@ def counterfactual(sizes: TeamSizes, hidden_dim: int) -> Mixer:
     return Mixer(name="coma", init=init, apply=_nothing, monotone=None, apply_joint=apply_joint)
 
 
-def joint_value(sizes: TeamSizes, hidden_dim: int) -> Mixer:
+def joint_value(sizes: TeamSizes, config: AgentConfig) -> Mixer:
     """Q(s, u), differentiable in the joint action.
 
     "Multi-Agent Actor-Critic for Mixed Cooperative-Competitive Environments",
     https://arxiv.org/abs/1706.02275, §4.1; one critic for the team, whose reward is one.
     """
-    network = Mlp((hidden_dim, hidden_dim, 1))
+    network = Mlp((config.hidden_dim, config.hidden_dim, 1))
     num_choices = sizes.num_agents * sizes.known_num_actions("maddpg")
 
     def init(key: jax.Array) -> Params:

@@ -23,6 +23,7 @@ class MixerHyper:
 
 
 JointFunction = Callable[[Params, jax.Array, jax.Array, MixerHyper, JointAction], jax.Array]
+SequenceFunction = Callable[[Params, jax.Array, jax.Array, jax.Array, MixerHyper], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +74,8 @@ class Mixer:
             TD error of every transition; None adds nothing.
         transform: `(params, agent_qs [T, N], acting [T] bool) -> agent_qs [T, N]`, applied to the
             online values of a trajectory before they are mixed; None leaves them as they are.
+        apply_sequence: `(params, agent_qs [T, B, N], state [T, B, D], reset [T, B], hyper) ->
+            values [T, B, M]`, `apply` for a critic with a memory; None has none.
     """
 
     name: str
@@ -82,6 +85,7 @@ class Mixer:
     apply_joint: JointFunction | None = None
     extra_loss: JointFunction | None = None
     transform: Callable[[Params, jax.Array, jax.Array], jax.Array] | None = None
+    apply_sequence: SequenceFunction | None = None
 
     def regressed(
         self,
@@ -95,3 +99,17 @@ class Mixer:
         if self.apply_joint is None:
             return self.apply(params, agent_qs, state, hyper)
         return self.apply_joint(params, agent_qs, state, hyper, joint)
+
+    def mixed(
+        self,
+        params: Params,
+        agent_qs: jax.Array,
+        state: jax.Array,
+        reset: jax.Array,
+        hyper: MixerHyper,
+    ) -> jax.Array:
+        """`apply` over a sequence `[T, B, ...]`: `apply_sequence` where there is one."""
+        if self.apply_sequence is not None:
+            return self.apply_sequence(params, agent_qs, state, reset, hyper)
+        over_slots = jax.vmap(jax.vmap(self.apply, (None, 0, 0, None)), (None, 0, 0, None))
+        return over_slots(params, agent_qs, state, hyper)

@@ -61,16 +61,27 @@ def make_program(
         UserError: The learner is unknown, the budget does not divide, or a window cannot hold an
             episode.
     """
-    algorithm = get_learner(config.learner.name)
-    num_outputs = env.num_actions + algorithm.num_extra_outputs
+    learner, algorithm = config.learner, get_learner(config.learner.name)
     if algorithm.make_critic is not None:
         sizes = TeamSizes(env.num_agents, env.state_dim, env.num_actions)
-        mixer = algorithm.make_critic(sizes, config.learner.critic_hidden_dim)
+        critic = dataclasses.replace(config.agent, hidden_dim=learner.critic_hidden_dim)
+        mixer = algorithm.make_critic(sizes, critic)
     return Program(
         env=env,
-        agent=make_agent(config.agent, env.num_agents, num_outputs, env.obs_shape),
+        agent=make_agent(
+            config.agent,
+            env.num_agents,
+            env.num_actions,
+            env.obs_shape,
+            num_values=algorithm.num_extra_outputs,
+        ),
         mixer=mixer,
-        optimizer=make_optimizer(config.learner.optimizer, config.learner.max_grad_norm),
+        optimizer=make_optimizer(
+            learner.optimizer,
+            learner.max_grad_norm,
+            epsilon=learner.optimizer_epsilon,
+            clip_apart=algorithm.make_critic is not None,
+        ),
         algorithm=algorithm,
         learner=config.learner,
         schedule=make_schedule(config.learner, config.runner, env.episode_length),

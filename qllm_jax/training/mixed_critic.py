@@ -1,14 +1,15 @@
 """An actor-critic whose agents' own critics are mixed into one, by any mixer."""
 
+import functools
+
 import jax
 
-from qllm_jax.learning import PolicyBatch, policy_loss, prepare_policy_batch
+from qllm_jax.learning import policy_loss, prepare_policy_batch
 from qllm_jax.learning.policy import CriticApply
-from qllm_jax.training.on_policy import iterate_on_policy
+from qllm_jax.training.on_policy import iterate_actor_critic
 from qllm_jax.training.runs import Hyper
-from qllm_jax.training.state import LearnerState, Program, RunState
-from qllm_jax.training.step import UpdateMetrics, take_step
-from qllm_jax.types import Window
+from qllm_jax.training.state import Program, RunState
+from qllm_jax.training.step import UpdateMetrics
 
 
 def iterate(
@@ -23,34 +24,20 @@ def iterate(
     the clipped loss of "Is Independent Learning All You Need in the StarCraft Multi-Agent
     Challenge?", https://arxiv.org/abs/2011.09533, §3.
     """
-    return iterate_on_policy(program, hyper, key, iteration, state, prepare=_prepare, step=_step)
-
-
-def _prepare(program: Program, hyper: Hyper, learner: LearnerState, window: Window) -> PolicyBatch:
-    return prepare_policy_batch(
-        learner.params,
-        window,
-        program.agent.apply,
-        _critic(program, hyper),
-        discount=hyper.discount,
-        td_lambda=hyper.td_lambda,
+    loss = functools.partial(policy_loss, clip_epsilon=program.learner.clip_epsilon)
+    return iterate_actor_critic(
+        program,
+        hyper,
+        key,
+        iteration,
+        state,
+        critic=_critic(program, hyper),
+        prepare=prepare_policy_batch,
+        loss=loss,
     )
-
-
-def _step(
-    program: Program, hyper: Hyper, lr: jax.Array, learner: LearnerState, batch: PolicyBatch
-) -> tuple[LearnerState, UpdateMetrics]:
-    grads, metrics = jax.grad(policy_loss, has_aux=True)(
-        learner.params,
-        batch,
-        program.agent.apply,
-        _critic(program, hyper),
-        clip_epsilon=program.learner.clip_epsilon,
-        value_coef=program.learner.value_coef,
-        entropy_coef=program.learner.entropy_coef,
-    )
-    return take_step(program, lr, learner, grads, metrics)
 
 
 def _critic(program: Program, hyper: Hyper) -> CriticApply:
-    return lambda params, values, state: program.mixer.apply(params, values, state, hyper.mixer)
+    return lambda params, values, state, reset: program.mixer.mixed(
+        params, values, state, reset, hyper.mixer
+    )

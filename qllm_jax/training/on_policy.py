@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from qllm_jax.config import LearnerConfig
-from qllm_jax.learning import linear_decay
+from qllm_jax.learning import LossMetrics, PolicyBatch, linear_decay
 from qllm_jax.training.rollout import collect
 from qllm_jax.training.runs import Hyper
 from qllm_jax.training.state import LearnerState, Program, RunState
@@ -18,6 +18,7 @@ from qllm_jax.training.step import (
     loss_reward,
     no_metrics,
     observe_rewards,
+    take_step,
 )
 from qllm_jax.training.window import complete
 from qllm_jax.types import Window
@@ -71,6 +72,50 @@ def iterate_on_policy(
         lambda: (state.learner, no_metrics()),
     )
     return dataclasses.replace(state, learner=learner), metrics
+
+
+def iterate_actor_critic(
+    program: Program,
+    hyper: Hyper,
+    key: jax.Array,
+    iteration: jax.Array,
+    state: RunState,
+    *,
+    critic: Callable[..., Any],
+    prepare: Callable[..., PolicyBatch],
+    loss: Callable[..., tuple[jax.Array, LossMetrics]],
+) -> tuple[RunState, UpdateMetrics]:
+    """`iterate_on_policy` for policies and a critic that learn from one `PolicyBatch`.
+
+    Args:
+        program: What is static.
+        hyper: Traced settings of this run.
+        key: Of this run and iteration; consumed.
+        iteration: `[]` int32 from 0; the same in every run.
+        state: The run before this iteration.
+        critic: What `prepare` and `loss` ask for the critic's values.
+        prepare: `(params, window, agent_apply, critic, *, discount, td_lambda) -> PolicyBatch`.
+        loss: `(params, batch, agent_apply, critic, *, value_coef, entropy_coef) -> ([], metrics)`.
+    """
+    config, networks = program.learner, (program.agent.apply, critic)
+
+    def prepare_batch(
+        program: Program, hyper: Hyper, learner: LearnerState, window: Window
+    ) -> PolicyBatch:
+        traced = {"discount": hyper.discount, "td_lambda": hyper.td_lambda}
+        return prepare(learner.params, window, *networks, **traced)
+
+    def step(
+        program: Program, hyper: Hyper, lr: jax.Array, learner: LearnerState, batch: PolicyBatch
+    ) -> tuple[LearnerState, UpdateMetrics]:
+        weights = {"value_coef": config.value_coef, "entropy_coef": config.entropy_coef}
+        gradient = jax.grad(loss, has_aux=True)
+        grads, metrics = gradient(learner.params, batch, *networks, **weights)
+        return take_step(program, lr, learner, grads, metrics)
+
+    return iterate_on_policy(
+        program, hyper, key, iteration, state, prepare=prepare_batch, step=step
+    )
 
 
 def learn(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from qllm_jax.config import LearnerConfig
+from qllm_jax.config import AgentConfig, LearnerConfig
 from qllm_jax.envs.team import TeamEnv
 from qllm_jax.learning import (
     NetworkParams,
@@ -37,8 +37,8 @@ class Algorithm:
         num_extra_outputs: What an agent's network puts out beside its A preferences.
         act: `(noise [..., A + 1], outputs [..., A + extra], avail_actions [..., A], epsilon []) ->
             actions [...]`, how experience is collected. Greedy play takes the best preference.
-        make_critic: `(sizes, hidden_dim) -> Mixer`, what a learner without a mixer has instead;
-            None takes the config's mixer.
+        make_critic: `(sizes, agent config) -> Mixer`, what a learner without a mixer has instead;
+            None takes the config's mixer. Actor and critic are then clipped apart.
         agent_values: `(outputs [..., A + extra], actions [...]) -> [...]`, what the mixer mixes.
     """
 
@@ -49,7 +49,7 @@ class Algorithm:
     num_extra_outputs: int = 0
     act: Callable[..., jax.Array] = epsilon_greedy_actions
     agent_values: Callable[[jax.Array, jax.Array], jax.Array] = take_actions
-    make_critic: Callable[[TeamSizes, int], Mixer] | None = None
+    make_critic: Callable[[TeamSizes, AgentConfig], Mixer] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,11 +24,14 @@ def agent_apply(params, obs, reset):
     return obs @ params
 
 
-def shared_critic(params, values, state):
-    return (jnp.sum(params * values) + jnp.sum(state))[None]
+def shared_critic(params, values, state, reset):
+    """`[T, B, 1]`, with a memory: it counts the slots since the reset."""
+    slots = jnp.arange(reset.shape[0])[:, None]
+    count = slots - jax.lax.cummax(jnp.where(reset, slots, 0), axis=0)
+    return (jnp.sum(params * values, axis=-1) + jnp.sum(state, axis=-1) + 0.1 * count)[..., None]
 
 
-def own_critics(params, values, state):
+def own_critics(params, values, state, reset):
     return params * values
 
 
@@ -44,9 +47,9 @@ def slow_parts(params, window, shared):
 
     def value(t, b):
         if shared:
-            return np.array(
-                [np.sum(params.mixer * outputs[t, b, :, -1]) + window.state[t, b].sum()]
-            )
+            count = next(n for n in range(t + 1) if window.reset[t - n, b])
+            linear = np.sum(params.mixer * outputs[t, b, :, -1]) + window.state[t, b].sum()
+            return np.array([linear + 0.1 * count])
         return params.mixer * outputs[t, b, :, -1]
 
     def target(t, b):

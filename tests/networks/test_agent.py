@@ -121,3 +121,19 @@ def test_agents_without_an_id_and_with_image_observations():
     obs = jnp.tile(jax.random.normal(jax.random.key(1), (2, 1, 1, 2, 2, 3)), (1, 1, 2, 1, 1, 1))
     q_values = agent.apply(params, obs, jnp.zeros((2, 1), bool))
     np.testing.assert_array_equal(q_values[:, :, 0], q_values[:, :, 1])  # same sight, same values
+
+
+def test_layers_before_the_head_and_outputs_beside_the_actions():
+    """A policy starts out almost uniform; a value beside it starts out as it always does."""
+    config = AgentConfig(hidden_dim=H, num_head_layers=1, head_init_scale=0.01)
+    agent = make_agent(config, N, A, (F,), num_values=1)
+    params = jax.jit(agent.init)(jax.random.key(0))
+    kernel = params["head"]["kernel"]  # orthogonal columns, of which A are scaled
+    np.testing.assert_allclose(np.linalg.norm(kernel, axis=0), [0.01] * A + [1.0], rtol=1e-5)
+    obs, reset = random_inputs()
+    features = params | {"head": {"kernel": jnp.eye(H), "bias": jnp.zeros(H)}}
+    plain = make_agent(AgentConfig(hidden_dim=H), N, H, (F,))
+    hidden = plain.apply({k: v for k, v in features.items() if k != "head_0"}, obs, reset)
+    layer = {name: np.asarray(leaf) for name, leaf in params["head_0"].items()}
+    expected = np.maximum(hidden @ layer["kernel"] + layer["bias"], 0) @ kernel
+    np.testing.assert_allclose(agent.apply(params, obs, reset), expected, atol=1e-5)

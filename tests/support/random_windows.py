@@ -25,6 +25,6 @@ def random_window(random, num_slots, num_envs, num_agents, num_actions):
         reward=random.normal(size=shape).astype(np.float32),
         terminated=terminated,
         truncated=truncated,
-        reset=np.zeros(shape, bool),
+        reset=np.concatenate([np.ones((1, num_envs), bool), last[:-1]]),
         last=last,
     )
