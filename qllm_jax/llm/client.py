@@ -70,6 +70,10 @@ class LlmError(RuntimeError):
     """A call that will not succeed; `message` says what, why and the fix, never a key."""
 
 
+class AccessError(LlmError):
+    """No call can succeed before a person acts: the key, the quota, the credit or the model."""
+
+
 class Client(Protocol):
     """A provider."""
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from qllm_jax.errors import UserError
 from qllm_jax.llm.client import Completion, Request, Usage
-from qllm_jax.llm.retry import AttemptError, AttemptFn, http_failure, parse_delay
+from qllm_jax.llm.retry import AttemptError, AttemptFn, http_failure, parse_delay, transport_failure
 from qllm_jax.llm.secrets import find_key
 
 _FINISH = {"STOP": "stop", "MAX_TOKENS": "max_tokens"}
@@ -58,23 +58,8 @@ def _attempt(sdk: Any, request: Request, timeout_s: float) -> Completion:
     except errors.APIError as error:
         raise _api_failure(error) from None
     except Exception as error:
-        raise _other_failure(error) from None
+        raise transport_failure(error) from None  # or a body that is not JSON
     return _completion(response, time.monotonic() - started)
-
-
-def _other_failure(error: Exception) -> AttemptError:
-    """Transport errors and bodies that are not JSON; the transport's package has had two names."""
-    names = {kind.__name__ for kind in type(error).__mro__}
-    what = type(error).__name__
-    if "TimeoutException" in names:
-        return AttemptError(f"time-out ({what}).", retry=True, maybe_billed=True)
-    if names & {"ConnectError", "ConnectionError"}:
-        return AttemptError(f"transport error ({what}).", retry=True)
-    return AttemptError(
-        f"the answer broke off or is not what the protocol says ({what}).",
-        retry=True,
-        maybe_billed=True,
-    )
 
 
 def _contents(request: Request) -> list[Any]:

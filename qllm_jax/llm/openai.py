@@ -5,9 +5,22 @@ from typing import Any
 
 from qllm_jax.errors import UserError
 from qllm_jax.llm.client import Completion, Request, Usage
-from qllm_jax.llm.retry import AttemptError, AttemptFn, http_failure, parse_delay
+from qllm_jax.llm.retry import (
+    AttemptError,
+    AttemptFn,
+    http_failure,
+    parse_delay,
+    transport_failure,
+)
 from qllm_jax.llm.secrets import find_key
 
+# Parameters that some models refuse, and under which name they are sent then; None leaves it out.
+_OTHERWISE = {
+    "max_tokens": "max_completion_tokens",
+    "temperature": None,
+    "seed": None,
+    "response_format": None,
+}
 _FINISH = {"stop": "stop", "length": "max_tokens", "content_filter": "blocked"}
 
 
@@ -34,34 +47,34 @@ def make_openai_attempt(base_url: str | None = None) -> AttemptFn:
         )
     sdk = openai.OpenAI(api_key=key or "none", base_url=base_url, max_retries=0)
 
+    refused: dict[str, set[str]] = {}  # parameters by model, as the server says
+
     def attempt(request: Request, timeout_s: float) -> Completion:
-        return _attempt(sdk, request, timeout_s)
+        return _attempt(sdk, request, timeout_s, refused.setdefault(request.model, set()))
 
     return attempt
 
 
-def _attempt(sdk: Any, request: Request, timeout_s: float) -> Completion:
+def _attempt(sdk: Any, request: Request, timeout_s: float, refused: set[str]) -> Completion:
     import openai
 
-    started = time.monotonic()
+    started, arguments = time.monotonic(), _arguments(request, refused)
     try:
-        response = sdk.chat.completions.create(**_arguments(request), timeout=timeout_s)
-    except openai.APITimeoutError:
-        raise AttemptError("time-out.", retry=True, maybe_billed=True) from None
+        response = sdk.chat.completions.create(**arguments, timeout=timeout_s)
     except openai.APIStatusError as error:
-        raise _api_failure(error) from None
-    except openai.APIConnectionError:
-        raise AttemptError("transport error.", retry=True) from None
-    except (openai.OpenAIError, ValueError) as error:
+        name = _refused_parameter(error, arguments)
+        if name is None:
+            raise _api_failure(error) from None
+        refused.add(name)
         raise AttemptError(
-            f"the body is not what the protocol says ({type(error).__name__}).",
-            retry=True,
-            maybe_billed=True,
+            f"{request.model} does not take the parameter {name}.", retry=True, delay_s=0.0
         ) from None
+    except (openai.OpenAIError, ValueError) as error:
+        raise transport_failure(error) from None
     return _completion(response, time.monotonic() - started)
 
 
-def _arguments(request: Request) -> dict[str, Any]:
+def _arguments(request: Request, refused: set[str]) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "model": request.model,
         "messages": [
@@ -73,7 +86,26 @@ def _arguments(request: Request) -> dict[str, Any]:
     }
     if request.json_schema is not None:
         arguments["response_format"] = {"type": "json_object"}
-    return arguments
+    named = {name: _OTHERWISE[name] if name in refused else name for name in arguments}
+    return {other: arguments[name] for name, other in named.items() if other is not None}
+
+
+def _refused_parameter(error: Any, arguments: dict[str, Any]) -> str | None:
+    """Which parameter of ours the server does not take and the call can do without, if any.
+
+    Reasoning models want `max_completion_tokens` and one fixed temperature; other servers lack
+    `seed` or `response_format`.
+    """
+    if error.status_code not in (400, 422):
+        return None
+    inner = _error_body(error)
+    said = f"{inner.get('code')} {inner.get('message')}".lower()
+    if not any(word in said for word in ("unsupported", "not support", "unrecognized", "unknown")):
+        return None
+    sent = [name for name in _OTHERWISE if name in arguments]
+    if inner.get("param") in sent:
+        return str(inner["param"])
+    return next((name for name in sent if f"'{name}'" in said or f"`{name}`" in said), None)
 
 
 def _completion(response: Any, seconds: float) -> Completion:
@@ -105,11 +137,16 @@ def _detail(usage: Any, group: str, name: str) -> int:
 
 
 def _api_failure(error: Any) -> AttemptError:
-    body: dict[str, Any] = error.body if isinstance(error.body, dict) else {}
-    nested = body.get("error")
-    inner: dict[str, Any] = nested if isinstance(nested, dict) else body
+    inner = _error_body(error)
     message = str(inner.get("message") or error.response.text)
     words = f"{inner.get('code')} {inner.get('type')}"
     ended = error.status_code == 402 or "insufficient_quota" in words
     delay = parse_delay(error.response.headers.get("retry-after"))
     return http_failure(error.status_code, message, delay, quota_ended=ended)
+
+
+def _error_body(error: Any) -> dict[str, Any]:
+    """The error object of a body, whether or not the SDK has unwrapped it."""
+    body: dict[str, Any] = error.body if isinstance(error.body, dict) else {}
+    nested = body.get("error")
+    return nested if isinstance(nested, dict) else body

@@ -2,11 +2,14 @@
 
 A provider is a function that makes one attempt. What can succeed later is retried (429, 5xx,
 broken bodies, time-outs, transport errors), after the delay that the server asked for where it
-did; what cannot (400, 401, 403, 404, a daily quota) ends at once. Every attempt is reserved in
-and reported to the ledger.
+did; what cannot (400) ends at once, and what no other call could either (401, 402, 403, 404, a
+used-up quota) is an `AccessError`, which ends the run. Every attempt is reserved in and reported
+to the ledger, and no key of ours that a server echoes leaves this module.
 """
 
 import dataclasses
+import datetime
+import email.utils
 import random
 import re
 import threading
@@ -14,12 +17,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from qllm_jax.llm.client import Completion, LlmError, Request
+from qllm_jax.llm.client import AccessError, Completion, LlmError, Request
 from qllm_jax.llm.ledger import Ledger
 from qllm_jax.llm.secrets import scrub
 
 _RETRIED_CODES = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 _LONGEST_DELAY_S = 60.0
+_NEVER_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ConnectionRefusedError"})
 
 
 class AttemptError(RuntimeError):
@@ -29,6 +33,7 @@ class AttemptError(RuntimeError):
         retry: Whether another attempt can succeed.
         delay_s: Wait that the server asked for; None where it did not say.
         maybe_billed: The server may have generated tokens that we did not see.
+        ends_run: No other call can succeed either, before a person acts.
     """
 
     def __init__(
@@ -38,9 +43,11 @@ class AttemptError(RuntimeError):
         retry: bool,
         delay_s: float | None = None,
         maybe_billed: bool = False,
+        ends_run: bool = False,
     ):
         super().__init__(scrub(message))
-        self.retry, self.delay_s, self.maybe_billed = retry, delay_s, maybe_billed
+        self.retry, self.delay_s = retry, delay_s
+        self.maybe_billed, self.ends_run = maybe_billed, ends_run
 
 
 AttemptFn = Callable[[Request, float], Completion]
@@ -84,6 +91,7 @@ class RetryingClient:
 
         Raises:
             BudgetError: A cap would be exceeded.
+            AccessError: The key, the quota, the credit or the model's name must be seen to.
             LlmError: The last attempt failed, or one failed for good.
         """
         failures: list[str] = []
@@ -92,6 +100,8 @@ class RetryingClient:
                 return self._attempt(request)
             except AttemptError as error:
                 failures.append(str(error))
+                if error.ends_run:
+                    raise AccessError(f"{self.name}: {error}") from None
                 if not error.retry:
                     raise LlmError(f"{self.name}: {error}") from None
                 last = index + 1 == self.policy.max_attempts
@@ -116,7 +126,12 @@ class RetryingClient:
             self.ledger.settle_unknown(reservation, self.name)
             raise
         self.ledger.settle(reservation, completion.usage, self.name, seconds=completion.seconds)
-        return completion
+        return dataclasses.replace(
+            completion,
+            text=scrub(completion.text),
+            model_version=scrub(completion.model_version),
+            finish_reason=scrub(completion.finish_reason),
+        )
 
     def _delay(self, index: int, error: AttemptError) -> float:
         if error.delay_s is not None:
@@ -163,6 +178,30 @@ def with_wall_clock(call: Callable[[], Completion], timeout_s: float) -> Complet
     return outcome["value"]
 
 
+def transport_failure(error: BaseException) -> AttemptError:
+    """The `AttemptError` of a call that did not end in a whole answer.
+
+    Kinds are told by their names: the transport's package has had several, and an SDK wraps what
+    it raises. Only where nothing was sent is nothing charged: the server may have answered a
+    request whose answer broke off.
+    """
+    chain: list[str] = []
+    link: BaseException | None = error
+    while link is not None and len(chain) < 50:
+        chain += [kind.__name__ for kind in type(link).__mro__]
+        link = link.__cause__ or link.__context__
+    what = type(error).__name__
+    if _NEVER_SENT & set(chain):
+        return AttemptError(f"transport error ({what}): no connection to the server.", retry=True)
+    if any("Timeout" in name for name in chain):
+        return AttemptError(f"time-out ({what}).", retry=True, maybe_billed=True)
+    return AttemptError(
+        f"the answer broke off or is not what the protocol says ({what}).",
+        retry=True,
+        maybe_billed=True,
+    )
+
+
 def http_failure(
     code: int, message: str, delay_s: float | None = None, *, quota_ended: bool = False
 ) -> AttemptError:
@@ -180,21 +219,39 @@ def http_failure(
             f"{said} A daily quota or the credit is used up: waiting a minute will not help. "
             "Resume tomorrow, or use another key or model.",
             retry=False,
+            ends_run=True,
         )
     if code in (401, 403):
-        return AttemptError(f"{said} Check the API key in the environment.", retry=False)
+        return AttemptError(
+            f"{said} Check the API key in the environment.", retry=False, ends_run=True
+        )
     if code == 404:
-        return AttemptError(f"{said} Check llm.coder_model and llm.base_url.", retry=False)
+        return AttemptError(
+            f"{said} Check the models' names (llm.coder_model, llm.evaluator_model) and "
+            "llm.base_url.",
+            retry=False,
+            ends_run=True,
+        )
     return AttemptError(said, retry=code in _RETRIED_CODES, delay_s=delay_s)
 
 
 def _first_line(message: str, length: int = 300) -> str:
     text = re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", message, flags=re.DOTALL | re.IGNORECASE)
     text = re.sub(r"\s+", " ", text).strip()
-    return text[:length] or "(empty body)"
+    return scrub(text)[:length] or "(empty body)"  # scrubbed first: half a key is not found
 
 
 def parse_delay(text: Any) -> float | None:
-    """Seconds from `Retry-After: 3` or `"retryDelay": "3.5s"`; None where it is neither."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*s?\s*", str(text)) if text is not None else None
-    return float(match.group(1)) if match else None
+    """Seconds from `3`, `"3.5s"` or an HTTP date, as in `Retry-After`; None where it is neither."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*s?\s*", str(text))
+    if match:
+        return float(match.group(1))
+    try:
+        until = email.utils.parsedate_to_datetime(str(text))
+    except ValueError:
+        return None
+    if until.tzinfo is None:  # "-0000"; HTTP dates are in UTC
+        until = until.replace(tzinfo=datetime.UTC)
+    return max((until - datetime.datetime.now(datetime.UTC)).total_seconds(), 0.0)

@@ -19,9 +19,12 @@ def find_key(provider: str) -> str | None:
 
 def scrub(text: str) -> str:
     """The text with the value of every known key variable replaced by the variable's name."""
-    for variables in KEY_VARIABLES.values():
-        for variable in variables:
-            value = os.environ.get(variable, "").strip()
-            if len(value) >= 4:
-                text = text.replace(value, f"<{variable}>")
+    found = [
+        (os.environ.get(variable, "").strip(), variable)
+        for variables in KEY_VARIABLES.values()
+        for variable in variables
+    ]
+    for value, variable in sorted(found, key=lambda item: -len(item[0])):  # one may begin another
+        if len(value) >= 4:
+            text = text.replace(value, f"<{variable}>")
     return text

@@ -6,7 +6,7 @@ import numpy as np
 
 from qllm_jax.synthesis.candidate import Candidate
 from qllm_jax.synthesis.duplicates import Duplicates
-from qllm_jax.synthesis.measure import ArmMeasurement
+from qllm_jax.synthesis.measure import ArmMeasurement, finite_or_last
 
 _GOOD = 3  # inspiration is drawn from this many next-best candidates
 
@@ -49,7 +49,7 @@ class Archive:
         return "\n".join(self._line(candidate) for candidate in recent)
 
     def _score(self, name: str) -> float:
-        return self._measured[name].score if name in self._measured else -np.inf
+        return finite_or_last(self._measured[name].score) if name in self._measured else -np.inf
 
     def _line(self, candidate: Candidate) -> str:
         line = f"- {candidate.name}, {candidate.hint or 'no direction'}: "

@@ -184,11 +184,9 @@ def journaled_completion(session: Session, step: str, request: Request) -> Compl
 
 def _check(session: Session, completion: Completion) -> dict[str, Any]:
     """Translate and verify one answer; plain values for the journal."""
+    cut_off = _cut_off_text(session, completion)
     if not completion.text.strip():
-        feedback = (
-            f"The answer was empty (finish reason: {completion.finish_reason}). Answer shorter: "
-            "a few sentences and one code block."
-        )
+        feedback = cut_off or f"The answer was empty (finish reason: {completion.finish_reason})."
         return _refused("answer", f"empty-{completion.finish_reason}", feedback)
     env = session.spec.env
     with _ONE_AT_A_TIME:
@@ -197,7 +195,8 @@ def _check(session: Session, completion: Completion) -> dict[str, Any]:
                 completion.text, num_agents=env.num_agents, state_dim=env.state_dim
             )
         except TranslationError as error:
-            return _refused("translation", error.rule, _refusal_text(error))
+            text = _refusal_text(error)
+            return _refused("translation", error.rule, f"{cut_off}\n{text}" if cut_off else text)
         report = session.verify_fn(translation)
         mode = session.config.synthesis.igm_repair
         if _failed(report) == ["igm"] and mode != "none":
@@ -208,6 +207,16 @@ def _check(session: Session, completion: Completion) -> dict[str, Any]:
     if not report.passed:
         return _refused("verification", "+".join(_failed(report)), report.feedback())
     return {"refusal": None, "report": report_to_json(report)}
+
+
+def _cut_off_text(session: Session, completion: Completion) -> str:
+    if completion.finish_reason != "max_tokens":
+        return ""
+    return (
+        f"The answer was cut off at its limit of {session.config.llm.max_output_tokens:,} tokens, "
+        "thinking included, so what it says is not complete. Think and answer shorter: a few "
+        "sentences and one code block."
+    )
 
 
 def _failed(report: VerificationReport) -> list[str]:
@@ -252,8 +261,11 @@ def _with_repair(
     candidate: Candidate,
     repair: int,
 ) -> tuple[Message, ...]:
-    """The conversation goes on; only the last refused answer stays in it, so it stays bounded."""
-    if refusal.stage == "answer":
+    """The conversation goes on; only the last refused answer stays in it, so it stays bounded.
+
+    A blocked answer is asked for again as it was: there is nothing to be told.
+    """
+    if refusal.stage == "answer" and completion.finish_reason != "max_tokens":
         return messages
     turn = fill_prompt(
         "coder_repair",
@@ -262,7 +274,8 @@ def _with_repair(
         repair=repair,
         refusal=observed(f"{refusal.stage}, rule `{refusal.rule}`\n{refusal.feedback}"),
     )
-    return (*messages[:2], Message("assistant", completion.text), Message("user", turn))
+    said = completion.text if completion.text.strip() else "(no text)"
+    return (*messages[:2], Message("assistant", said), Message("user", turn))
 
 
 def _charge(session: Session, candidate: Candidate, completion: Completion) -> Candidate:

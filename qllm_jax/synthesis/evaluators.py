@@ -11,7 +11,7 @@ from qllm_jax.llm.prompts import fill_prompt
 from qllm_jax.llm.transcripts import observed, without_tags
 from qllm_jax.synthesis.candidate import Candidate
 from qllm_jax.synthesis.coder import Session, journaled_completion
-from qllm_jax.synthesis.measure import ArmMeasurement, statistical_ties
+from qllm_jax.synthesis.measure import ArmMeasurement, finite_or_last, statistical_ties
 from qllm_jax.tasks import task_prompt
 
 ANSWER_SCHEMA: dict[str, Any] = {
@@ -35,12 +35,14 @@ class Review:
         reason: Why the first is best.
         advice: One sentence for the next round.
         problem: What was wrong with the answer; "" where nothing was.
+        stopped: Why the run must end, because no answer could be paid for; "" where it need not.
     """
 
     ranking: tuple[str, ...]
     reason: str = ""
     advice: str = ""
     problem: str = ""
+    stopped: str = ""
 
 
 def review(
@@ -177,12 +179,14 @@ def select(
 def kendall_tau(ranking: Sequence[str], scores: Mapping[str, float]) -> float | None:
     """Kendall's τ of a ranking, best first, against scores: 1 agrees, -1 is reversed.
 
-    Pairs with equal scores do not count; None where no pair does.
+    Pairs with equal scores do not count; None where no pair does. A score that is not finite, of
+    a training that diverged, is below every finite one.
     """
+    known = {name: finite_or_last(score) for name, score in scores.items()}
     signs = [
-        1 if scores[better] > scores[worse] else -1
+        1 if known[better] > known[worse] else -1
         for index, better in enumerate(ranking)
         for worse in ranking[index + 1 :]
-        if scores[better] != scores[worse]
+        if known[better] != known[worse]
     ]
     return sum(signs) / len(signs) if signs else None

@@ -112,7 +112,7 @@ def statistical_ties(measured: Mapping[str, ArmMeasurement], names: tuple[str, .
     Best mean first; arms that diverged in some seed come after all that did not.
     """
     order = sorted(
-        names, key=lambda name: (measured[name].diverged > 0, -_finite(measured[name].score))
+        names, key=lambda name: (measured[name].diverged > 0, -finite_or_last(measured[name].score))
     )
     best = measured[order[0]]
     return [
@@ -155,5 +155,6 @@ def measure_by_halving(
     return measured
 
 
-def _finite(value: float) -> float:
+def finite_or_last(value: float) -> float:
+    """The value; one that is not finite comes last, as -inf."""
     return value if np.isfinite(value) else -np.inf

@@ -1,7 +1,8 @@
 """The K proposals of a round, asked for at the same time; called by `rounds.play_round`.
 
-What one candidate's failure means is decided here: the others go on, a run without any answer
-ends, and a used-up budget ends the run with what it has.
+What one candidate's failure means is decided here: the others go on. Where none was answered, or
+a key, a quota or a credit must be seen to, the run ends, and no failure is journaled: the same
+command asks again. A used-up budget ends the run with what it has.
 """
 
 import functools
@@ -9,9 +10,11 @@ import threading
 from collections.abc import Callable, Sequence
 
 from qllm_jax.errors import UserError
-from qllm_jax.llm import BudgetError, LlmError
+from qllm_jax.llm import AccessError, BudgetError, LlmError
 from qllm_jax.synthesis.candidate import Candidate, candidate_name
 from qllm_jax.synthesis.coder import Parent, Session, propose
+
+RESUMES = "What was answered is kept; `qllm-jax resume` goes on from there."
 
 
 def propose_all(
@@ -20,8 +23,8 @@ def propose_all(
     """All proposals of a round, and why the run must end after it; "" where it need not.
 
     Raises:
-        UserError: The first round got no answer at all, an answer is not recorded, or the journal
-            cannot be written.
+        UserError: The provider refuses every call, the first round got no answer at all, an
+            answer is not recorded, or the journal cannot be written.
     """
     count = session.config.synthesis.num_candidates
     outcomes = _concurrently(
@@ -35,11 +38,14 @@ def propose_all(
             raise outcome
     errors = [outcome for outcome in outcomes if isinstance(outcome, LlmError)]
     answered = [outcome for outcome in outcomes if isinstance(outcome, Candidate)]
+    refusal = next((error for error in errors if isinstance(error, AccessError)), None)
+    if refusal is not None:
+        raise UserError(f"{refusal} {RESUMES}") from refusal
     if errors and not answered and parent is None:
         raise UserError(f"no candidate could be asked for. {errors[0]}")
     candidates = []
     budget = next((error for error in errors if isinstance(error, BudgetError)), None)
-    goes_on = parent is None or budget is None
+    goes_on = bool(answered) and (parent is None or budget is None)
     for index, outcome in enumerate(outcomes):
         name = candidate_name(round_number, index)
         if isinstance(outcome, LlmError):
@@ -50,7 +56,10 @@ def propose_all(
         else:
             assert isinstance(outcome, Candidate)
             candidates.append(outcome)
-    return candidates, f"budget: {budget}" if budget is not None else ""
+    if budget is not None:
+        return candidates, f"budget: {budget}"
+    unanswered = f"no answer in round {round_number}: {errors[0]}" if not answered else ""
+    return candidates, unanswered
 
 
 def _propose(session: Session, round_number: int, index: int, parent: Parent | None) -> Candidate:

@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from qllm_jax.llm import LlmError
+from qllm_jax.errors import UserError
+from qllm_jax.llm import AccessError, BudgetError, LlmError
 from qllm_jax.synthesis.archive import Archive
 from qllm_jax.synthesis.candidate import Candidate, is_candidate_name
 from qllm_jax.synthesis.coder import Parent, Session
 from qllm_jax.synthesis.evaluators import Review, kendall_tau, review, select
-from qllm_jax.synthesis.measure import ArmMeasurement, MeasureFn
+from qllm_jax.synthesis.measure import ArmMeasurement, MeasureFn, finite_or_last
 from qllm_jax.synthesis.measuring import measure_round
-from qllm_jax.synthesis.proposals import propose_all
+from qllm_jax.synthesis.proposals import RESUMES, propose_all
 from qllm_jax.synthesis.reflection import credit_profile, measurement_text, profile_text
 
 
@@ -72,6 +73,7 @@ def play_round(
         return RoundOutcome(candidates, incumbent, stopped=stopped)
     measured = measure_round(session, round_number, judged, measure) if measure else None
     opinion = _review(session, round_number, judged, measured, states)
+    stopped = stopped or (opinion.stopped if opinion is not None else "")
     names = [item.name for item in judged]
     name, reason = select(names, measured, opinion)
     chosen = next(item for item in judged if item.name == name)
@@ -136,9 +138,18 @@ def _review(
         f"Candidate {number}:\n{reflection_text(item, measured, states)}"
         for number, item in enumerate(judged, start=1)
     )
+    failed = f"r{round_number}.review.failed"
     try:
+        if session.journal.holds(failed):
+            raise LlmError(session.journal.step(failed, str))
         opinion = review(session, round_number, judged, text)
+    except AccessError as error:
+        raise UserError(f"{error} {RESUMES}") from error
+    except BudgetError as error:  # not journaled: with larger caps it is asked for
+        problem = f"the evaluator was not asked: {error}"
+        opinion = Review((), problem=problem, stopped=f"budget: {error}")
     except LlmError as error:
+        session.journal.step(failed, error.__str__, seconds=session.ledger.seconds)
         opinion = Review((), problem=f"the evaluator gave no answer: {error}")
     said = opinion.problem or f"prefers {opinion.ranking[0]}: {opinion.advice}"
     session.tell("reviewed", round_number, text=said)
@@ -156,7 +167,7 @@ def _agreement(
         return None
     scores = {name: measured[name].score for name in opinion.ranking}
     tau = kendall_tau(opinion.ranking, scores)
-    by_score = sorted(scores, key=lambda name: -scores[name])
+    by_score = sorted(scores, key=lambda name: -finite_or_last(scores[name]))
     session.journal.step(
         f"r{round_number}.agreement",
         lambda: {"kendall_tau": tau, "evaluator": list(opinion.ranking), "measured": by_score},

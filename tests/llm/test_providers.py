@@ -1,5 +1,8 @@
 """Both protocols against loopback servers: every way an answer can fail, and what must follow."""
 
+import dataclasses
+import datetime
+import email.utils
 import importlib.util
 import sys
 import time
@@ -9,7 +12,16 @@ import pytest
 
 from qllm_jax.config import LlmConfig
 from qllm_jax.errors import UserError
-from qllm_jax.llm import LlmError, Message, Request, Usage, make_client, provider_of, with_ledger
+from qllm_jax.llm import (
+    AccessError,
+    LlmError,
+    Message,
+    Request,
+    Usage,
+    make_client,
+    provider_of,
+    with_ledger,
+)
 from qllm_jax.llm.ledger import BudgetError, Caps, Ledger, Price
 
 _spec = importlib.util.spec_from_file_location("servers", Path(__file__).parent / "servers.py")
@@ -157,6 +169,7 @@ def test_a_delay_beyond_a_minute_ends_the_call(provider):
 )
 def test_a_used_up_quota_ends_at_once(provider, reply):
     error, script, _, _ = ask(provider, [reply])
+    assert isinstance(error, AccessError)
     assert "quota" in str(error)
     assert len(script.requests) == 1
 
@@ -167,7 +180,8 @@ def test_a_used_up_quota_ends_at_once(provider, reply):
 )
 def test_what_cannot_succeed_later_ends_at_once(provider, code, hint):
     error, script, waits, ledger = ask(provider, [failure(provider, code)])
-    assert isinstance(error, LlmError)
+    assert isinstance(error, AccessError if code != 400 else LlmError)
+    assert isinstance(error, AccessError) is (code != 400)  # no other call could succeed either
     assert hint in str(error)
     assert (len(script.requests), waits) == (1, [])
     assert ledger.rows()[0].failed_attempts == 1
@@ -177,6 +191,18 @@ def test_what_cannot_succeed_later_ends_at_once(provider, code, hint):
 def test_a_key_that_the_server_echoes_is_scrubbed(provider):
     error, _, _, _ = ask(provider, [failure(provider, 400, f"bad key {KEY}!")])
     assert "_API_KEY>" in str(error)  # `ask` asserts that the key itself is nowhere
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_key_at_the_end_of_what_is_shown_is_not_shown_in_part(provider):
+    error, _, _, _ = ask(provider, [failure(provider, 400, "x" * 290 + KEY)])
+    assert "sk-" not in str(error)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_key_that_the_model_echoes_is_scrubbed(provider):
+    completion, _, _, _ = ask(provider, [OK[provider](f"your key is {KEY}.")])
+    assert completion.text == "your key is <GEMINI_API_KEY>."
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -204,6 +230,67 @@ def test_a_broken_body_is_retried(provider, broken):
     completion, script, _, _ = ask(provider, [broken, OK[provider]()], timeout_s=3.0)
     assert completion.text == "hello"
     assert len(script.requests) == 2
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_body_cut_off_is_charged_at_its_worst_case(provider):
+    broken = servers.reply(200, '{"cand', declare=1000)
+    _, _, _, ledger = ask(provider, [broken, OK[provider]()])
+    (row,) = ledger.rows()
+    assert row.failed_attempts == 1
+    assert ledger.tokens == 57 + len("sysonetwothree") + 100
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_retry_after_as_a_date(provider):
+    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=20)
+    date = email.utils.format_datetime(soon, usegmt=True)
+    _, _, (wait,), _ = ask(
+        provider, [failure(provider, 429, headers={"Retry-After": date}), OK[provider]()]
+    )
+    assert 10.0 < wait <= 20.0
+
+
+def refuses(name, instead=""):
+    """OpenAI's words for a parameter that a model does not take."""
+    answer = servers.openai_error(
+        400, f"Unsupported parameter: '{name}' is not supported with this model.{instead}"
+    )
+    answer["body"] = answer["body"].replace(
+        b'"code": "server_error"', b'"code": "unsupported_parameter"'
+    )
+    return answer
+
+
+def test_what_a_reasoning_model_refuses_is_renamed_or_left_out():
+    use = " Use 'max_completion_tokens' instead."
+    replies = [refuses("max_tokens", use), refuses("temperature"), OK["openai"]()]
+    completion, script, waits, _ = ask("openai", replies)
+    assert completion.text == "hello"
+    assert waits == [0.0, 0.0]
+    first, second, third = (item["body"] for item in script.requests)
+    assert first["max_tokens"] == second["max_completion_tokens"] == 100
+    assert "max_tokens" not in second
+    assert second["temperature"] == 0.7
+    assert "temperature" not in third
+    assert third["max_completion_tokens"] == 100
+
+
+def test_what_was_refused_once_is_not_sent_again_to_that_model():
+    script = servers.Script(refuses("temperature"), OK["openai"]())
+    with servers.Server(script) as url:
+        client = make_client(LlmConfig(provider="openai", base_url=url))
+        client.complete(REQUEST)
+        client.complete(REQUEST)
+        client.complete(dataclasses.replace(REQUEST, model="other"))
+    sent = ["temperature" in item["body"] for item in script.requests]
+    assert sent == [True, False, False, True]
+
+
+def test_a_parameter_that_cannot_be_left_out_is_an_error():
+    error, script, _, _ = ask("openai", [refuses("messages")])
+    assert "not supported" in str(error)
+    assert len(script.requests) == 1
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -271,8 +358,6 @@ def test_no_server_is_a_retried_transport_error():
 
 
 def test_structured_output_is_asked_for():
-    import dataclasses
-
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
     request = dataclasses.replace(REQUEST, json_schema=schema)
     _, script, _, _ = ask("gemini", [OK["gemini"]()], request=request)

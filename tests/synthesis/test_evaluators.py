@@ -95,3 +95,12 @@ def test_kendalls_tau():
     assert kendall_tau("acb", scores) == pytest.approx((2 - 1) / 3)
     assert kendall_tau("abc", {**scores, "b": 3.0}) == 1.0  # a and b tie: two pairs are left
     assert kendall_tau("abc", dict.fromkeys("abc", 0.0)) is None
+
+
+def test_kendalls_tau_puts_what_diverged_last():
+    nan = float("nan")
+    scores = {"a": nan, "b": 2.0, "c": 1.0}
+    assert kendall_tau("bca", scores) == 1.0
+    assert kendall_tau("abc", scores) == pytest.approx((1 - 2) / 3)
+    assert kendall_tau("abc", {"a": nan, "b": nan, "c": 1.0}) == -1.0  # a and b are tied
+    assert kendall_tau("ab", {"a": nan, "b": nan}) is None

@@ -1,6 +1,8 @@
 """The whole loop, offline: recorded answers, real translation and verification, faked training."""
 
+import dataclasses
 import json
+import re
 import threading
 
 import jax
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 from qllm_jax.errors import UserError
-from qllm_jax.llm import Completion, LlmError, RecordedClient, Usage
+from qllm_jax.llm import AccessError, Completion, LlmError, RecordedClient, Usage
 from qllm_jax.synthesis import generate
 from qllm_jax.synthesis import loop as loop_module
 from qllm_jax.synthesis.coder import first_sentence
@@ -212,11 +214,92 @@ def test_a_provider_that_fails_for_one_candidate_leaves_the_others(
     assert len(list((tmp_path / "transcripts").iterdir())) == 4  # r1c2 twice, r1c3, the review
 
 
-def test_a_bad_key_ends_the_run_with_one_error(climbing, config, recorded, fake_measure, tmp_path):
-    broken = LlmError("gemini: HTTP 401: no. Check the API key in the environment.")
-    client = Scripted(recorded, {f"r1c{i}": broken for i in (1, 2, 3)})
-    with pytest.raises(UserError, match="Check the API key"):
-        run(climbing, config, client, tmp_path, fake_measure())
+@pytest.mark.parametrize("turn", ["r1c2", "r1c2.repair1", "r1.review", "r2c3", "r2.review"])
+def test_a_key_or_quota_that_ends_ends_the_run_which_resumes_to_the_same_result(
+    climbing, config, recorded, fake_measure, tmp_path, turn
+):
+    """Nothing is journaled as a candidate's failure, so that nothing is missing afterwards."""
+    broken = AccessError("gemini: HTTP 402: no credit.")
+    client = Scripted(recorded, {turn: broken})
+    with pytest.raises(UserError, match=r"no credit.*`qllm-jax resume`"):
+        run(climbing, config, client, tmp_path / "ended", fake_measure("r2c2"))
+    assert "failed" not in (tmp_path / "ended" / "journal.jsonl").read_text()
+    mended = Scripted(recorded, {})
+    resumed = run(climbing, config, mended, tmp_path / "ended", fake_measure("r2c2"))
+    whole = run(climbing, config, mended, tmp_path / "whole", fake_measure("r2c2"))
+    assert summary(resumed) == summary(whole)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_round_without_any_answer_stops_and_resumes(
+    climbing, config, recorded, fake_measure, tmp_path, number
+):
+    down = Scripted(
+        recorded, dict.fromkeys([f"r{number}c{i}" for i in (1, 2, 3)], LlmError("down"))
+    )
+    if number == 1:
+        with pytest.raises(UserError, match="down"):
+            run(climbing, config, down, tmp_path / "down", fake_measure("r2c2"))
+    else:
+        stopped = run(climbing, config, down, tmp_path / "down", fake_measure("r2c2"))
+        assert stopped.stopped == "no answer in round 2: down"
+        assert stopped.chosen.round == 1
+    up = Scripted(recorded, {})
+    resumed = run(climbing, config, up, tmp_path / "down", fake_measure("r2c2"))
+    whole = run(climbing, config, up, tmp_path / "whole", fake_measure("r2c2"))
+    assert summary(resumed) == summary(whole)
+
+
+def test_a_review_that_failed_is_not_asked_for_again(
+    climbing, config, recorded, fake_measure, tmp_path
+):
+    """What the second round was told rests on the fallback."""
+    down = Scripted(recorded, {"r1.review": LlmError("down")})
+    first = run(climbing, config, down, tmp_path, fake_measure("r2c2"))
+    assert "the evaluator gave no answer: down" in first.notes
+    again = run(climbing, config, Scripted(recorded, {}), tmp_path, fake_measure("r2c2"))
+    assert summary(again) == summary(first)
+    assert again.notes == first.notes
+
+
+def test_a_budget_that_ends_at_the_review_ends_the_run_and_a_larger_one_asks_for_it(
+    climbing, with_synthesis, recorded, fake_measure, tmp_path
+):
+    """Round 1 takes four calls before the review: three answers and a repair."""
+    client = Scripted(recorded, {})
+    small = run(climbing, with_synthesis(max_calls=4), client, tmp_path / "a", fake_measure("r2c2"))
+    assert small.stopped.startswith("budget: ")
+    assert any("was not asked" in note for note in small.notes)
+    large = run(
+        climbing, with_synthesis(max_calls=60), client, tmp_path / "a", fake_measure("r2c2")
+    )
+    whole = run(
+        climbing, with_synthesis(max_calls=60), client, tmp_path / "b", fake_measure("r2c2")
+    )
+    assert summary(large) == summary(whole)
+    assert large.notes == whole.notes == ()
+
+
+def test_a_diverged_candidate_counts_as_last_in_the_agreement(
+    climbing, with_synthesis, recorded, fake_measure, tmp_path
+):
+    class Diverging(fake_measure):
+        def __call__(self, *args, **kwargs):
+            found = super().__call__(*args, **kwargs)
+            bad = {"scores": (float("nan"),) * 3, "diverged": 3}
+            return {
+                name: dataclasses.replace(arm, **bad) if name == "r1c1" else arm
+                for name, arm in found.items()
+            }
+
+    review = '{"ranking": [2, 3, 1], "reason": "", "advice": ""}'
+    client = Scripted(recorded, {"r1.review": review})
+    config = with_synthesis(num_rounds=1, final_seeds=0)
+    result = run(climbing, config, client, tmp_path, Diverging("r1c2"))
+    assert result.agreement == {1: 1.0}
+    events = map(json.loads, (tmp_path / "journal.jsonl").read_text().splitlines())
+    (value,) = [event["value"] for event in events if event["step"] == "r1.agreement"]
+    assert value["measured"] == ["r1c2", "r1c3", "r1c1"]
 
 
 PROSE = "I would weight the agents by their distance."
@@ -228,6 +311,8 @@ def test_empty_answers_and_prose_are_sent_back(
 ):
     answers = {
         "r1c1": ("", "max_tokens"),
+        "r1c1.repair1": (VDN_CODE[:60], "max_tokens"),
+        "r1c1.repair2": PROSE,
         **dict.fromkeys(["r1c2", "r1c2.repair1", "r1c2.repair2"], PROSE),
         "r1c3": NEGATIVE,
         "r1c3.repair1": VDN_CODE,
@@ -236,13 +321,37 @@ def test_empty_answers_and_prose_are_sent_back(
     client = Scripted(recorded, answers)
     result = run(climbing, with_synthesis(num_rounds=1), client, tmp_path, fake_measure())
     stages = {item.name: [refusal.stage for refusal in item.refusals] for item in result.candidates}
-    assert stages["r1c1"] == ["answer"] * 3
+    assert stages["r1c1"] == ["answer", "translation", "translation"]
+    for refusal in result.candidates[0].refusals[:2]:
+        assert "cut off at its limit of 16,384 tokens" in refusal.feedback
+    assert "cut off" not in result.candidates[0].refusals[2].feedback
     assert stages["r1c2"] == ["translation"] * 3
     assert stages["r1c3"] == ["verification"]
     assert result.chosen.name == "r1c3"
     asked = [path.read_text() for path in (tmp_path / "transcripts").iterdir()]
     assert any("repair 2" in text and "smallest credit" not in text for text in asked)
+    repair = re.compile(r"repair [12]\..*cut off at its limit of 16,384 tokens", re.DOTALL)
+    assert sum(bool(repair.search(text)) for text in asked) == 2  # the coder is told, both times
     assert any("smallest credit -1.000" in text for text in asked)  # what failed reached the coder
+
+
+def test_a_blocked_answer_is_asked_for_again_as_it_was(
+    climbing, with_synthesis, recorded, fake_measure, tmp_path
+):
+    blocked = [("", "blocked"), VDN_CODE]
+
+    class Blocking(Scripted):
+        def complete(self, request):
+            label = "r1c1" if request.sample in (0, 3) else ""
+            if label and request.purpose == "coder":
+                assert len(request.messages) == 2
+                self._answers["r1c1"] = blocked[request.sample > 0]
+            return super().complete(request)
+
+    client = Blocking(recorded, {"r1.review": "no opinion"})
+    result = run(climbing, with_synthesis(num_rounds=1), client, tmp_path, fake_measure("r1c1"))
+    assert result.chosen.name == "r1c1"
+    assert [item.rule for item in result.chosen.refusals] == ["empty-blocked"]
 
 
 def test_without_a_valid_candidate_the_run_says_what_refused_each(
