@@ -81,23 +81,27 @@ def iterate_actor_critic(
     iteration: jax.Array,
     state: RunState,
     *,
-    critic: Callable[..., Any],
+    critic: Callable[[Program, Hyper], Callable[..., jax.Array]],
     prepare: Callable[..., PolicyBatch],
     loss: Callable[..., tuple[jax.Array, LossMetrics]],
+    coefficients: tuple[str, ...],
 ) -> tuple[RunState, UpdateMetrics]:
     """`iterate_on_policy` for policies and a critic that learn from one `PolicyBatch`.
 
     Args:
-        program: What is static.
-        hyper: Traced settings of this run.
-        key: Of this run and iteration; consumed.
-        iteration: `[]` int32 from 0; the same in every run.
-        state: The run before this iteration.
-        critic: What `prepare` and `loss` ask for the critic's values.
-        prepare: `(params, window, agent_apply, critic, *, discount, td_lambda) -> PolicyBatch`.
-        loss: `(params, batch, agent_apply, critic, *, value_coef, entropy_coef) -> ([], metrics)`.
+        program: This and what follows are `iterate_on_policy`'s.
+        hyper: As there.
+        key: As there.
+        iteration: As there.
+        state: As there.
+        critic: `(program, hyper) -> critic_apply`, what `prepare` and `loss` ask for values.
+        prepare: `(params, window, agent_apply, critic_apply, *, discount, td_lambda) ->
+            PolicyBatch`.
+        loss: `(params, batch, agent_apply, critic_apply, *, …) -> ([], LossMetrics)`.
+        coefficients: Settings of the learner that the loss reads, by its argument's name.
     """
-    config, networks = program.learner, (program.agent.apply, critic)
+    networks = (program.agent.apply, critic(program, hyper))
+    weights = {name: getattr(program.learner, name) for name in coefficients}
 
     def prepare_batch(
         program: Program, hyper: Hyper, learner: LearnerState, window: Window
@@ -108,7 +112,6 @@ def iterate_actor_critic(
     def step(
         program: Program, hyper: Hyper, lr: jax.Array, learner: LearnerState, batch: PolicyBatch
     ) -> tuple[LearnerState, UpdateMetrics]:
-        weights = {"value_coef": config.value_coef, "entropy_coef": config.entropy_coef}
         gradient = jax.grad(loss, has_aux=True)
         grads, metrics = gradient(learner.params, batch, *networks, **weights)
         return take_step(program, lr, learner, grads, metrics)
