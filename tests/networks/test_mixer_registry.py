@@ -103,9 +103,10 @@ def test_every_mixer_has_a_config_of_its_own_name(mixer):
     assert compose_config([f"mixer={mixer.name}"]).mixer.name == mixer.name
 
 
-def test_parameters_are_as_many_as_the_equations_say(mixer):
-    params = jax.eval_shape(mixer.init, jax.random.key(0))
-    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == NUM_PARAMS[mixer.name]
+@pytest.mark.parametrize("name", sorted(NUM_PARAMS))
+def test_parameters_are_as_many_as_the_equations_say(name):
+    params = jax.eval_shape(build(name).init, jax.random.key(0))
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == NUM_PARAMS[name]
 
 
 def test_values_are_finite_and_a_batch_is_its_rows(mixer, strict_ranks):
