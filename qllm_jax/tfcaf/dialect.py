@@ -80,6 +80,8 @@ def says_batched(entry: ast.FunctionDef) -> bool:
         or _BATCHED_TEXT.search(ast.get_docstring(entry) or "")
     ):
         return True
+    if any(_is_second_size(entry, node) for node in ast.walk(entry)):
+        return True
     return any(
         isinstance(index, ast.Tuple)
         and index.elts
@@ -88,6 +90,16 @@ def says_batched(entry: ast.FunctionDef) -> bool:
         and not all(_is_new_axis(part) for part in index.elts[1:])  # q[:, None] fits both
         for index in _parameter_indices(entry)
     )
+
+
+def _is_second_size(entry: ast.FunctionDef, node: ast.AST) -> bool:
+    """Whether this is `agent_qs.shape[1]`, the size of an axis that only a batch has."""
+    match node:
+        case ast.Subscript(
+            value=ast.Attribute(value=ast.Name(id=name), attr="shape"), slice=ast.Constant(value=1)
+        ):
+            return name in [a.arg for a in [*entry.args.posonlyargs, *entry.args.args][:2]]
+    return False
 
 
 def says_unbatched(entry: ast.FunctionDef) -> bool:

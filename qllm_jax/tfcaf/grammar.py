@@ -11,6 +11,7 @@ import warnings
 from qllm_jax.tfcaf import limits
 from qllm_jax.tfcaf.code import words
 from qllm_jax.tfcaf.contract import TranslationError
+from qllm_jax.tfcaf.lifting import lift
 
 ALLOWED_NODES: tuple[type[ast.AST], ...] = (
     *(ast.Module, ast.FunctionDef, ast.arguments, ast.arg, ast.Return, ast.Lambda),
@@ -101,6 +102,7 @@ def parse(source: str) -> ast.Module:
     """
     tree = _tree(source)
     _check_size(tree)
+    lift(tree)
     private = _private_names(tree)
     for node in _preorder(tree):
         check_node(node, private)

@@ -11,6 +11,7 @@ import re
 
 from qllm_jax.tfcaf.contract import TranslationError
 from qllm_jax.tfcaf.grammar import is_main_guard
+from qllm_jax.tfcaf.lifting import origin
 
 _SETTINGS = re.compile(r"(jax\.config|torch\.set_|torch\.use_|np\.set|numpy\.set|torch\.backends)")
 
@@ -23,7 +24,7 @@ def entry_functions(tree: ast.Module) -> tuple[ast.FunctionDef, tuple[str, ...]]
     """
     defined = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
     _lambdas(tree, defined)
-    fitting = [node for node in defined.values() if _fits(node)]
+    fitting = [node for node in defined.values() if _fits(node) and origin(node) is None]
     called: set[str] = set()
     for node in defined.values():
         called |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and n.id != node.name}

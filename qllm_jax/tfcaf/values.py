@@ -163,6 +163,7 @@ class Sequence(Value):
         kind: "list", "tuple" or "range" ("zip", "enumerate", "generator" for what is iterated).
         names: Field names, as of torch's (values, indices) pairs.
         of_batch: One item stands for one sample of the batch, however many there are.
+        owner: The class whose object this is, by its attributes in order.
     """
 
     items: list[Value]
@@ -171,6 +172,7 @@ class Sequence(Value):
     names: tuple[str, ...] = ()
     of_batch: bool = False
     varying: bool = False
+    owner: str = ""
 
 
 @dataclasses.dataclass(slots=True)

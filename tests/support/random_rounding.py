@@ -24,6 +24,14 @@ class RandomRounding(TorchDispatchMode):
         super().__init__()
         self.seed = seed
 
+    def __enter__(self):
+        torch.set_flush_denormal(self.seed % 2 == 1)  # XLA has no numbers below 1e-38
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        torch.set_flush_denormal(False)
+        return super().__exit__(*error)
+
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         doubled = None

@@ -33,24 +33,26 @@ def honest_text(name: str) -> str:
 
 
 def entry_name(source: str) -> str:
-    """The last function of two required parameters at the top level."""
+    """The last function of two required parameters at the top level, or the last class."""
     names = [
         node.name
         for node in ast.parse(source).body
         if isinstance(node, ast.FunctionDef)
         and len(node.args.args) - len(node.args.defaults) <= 2 <= len(node.args.args)
     ]
-    return names[-1]
+    classes = [node.name for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
+    return (names or classes)[-1]
 
 
 def load_original(source: str):
-    """Execute a corpus source and return its function."""
+    """Execute a corpus source and return its function, or an object of its class."""
     namespace: dict[str, Any] = {"__name__": "corpus", "math": math}
     namespace |= {"np": np, "jnp": jnp, "jax": jax, "torch": torch}
     if torch is not None:
         namespace["F"] = torch.nn.functional
     exec(compile(source, "<corpus>", "exec"), namespace)
-    return namespace[entry_name(source)]
+    found = namespace[entry_name(source)]
+    return found() if isinstance(found, type) else found
 
 
 def original_value_and_credit(function, dialect, batched, agent_qs, states):

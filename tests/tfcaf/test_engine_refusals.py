@@ -31,7 +31,7 @@ SNIPPETS = {  # one statement for each node class outside of the grammar
     "Delete": "del q",
     "Global": "global q2",
     "Match": "match q:\n        case 1:\n            pass",
-    "NamedExpr": "w = (z := q)",
+    "NamedExpr": "w = [(z := i) for i in range(2)]",
     "Nonlocal": "def g():\n        nonlocal q",
     "SetComp": "w = {1 for a in range(2)}",
     "Try": "try:\n        w = 1\n    except ValueError:\n        pass",

@@ -6,11 +6,13 @@ import ast
 import dataclasses
 
 from qllm_jax.tfcaf import code as c
+from qllm_jax.tfcaf.code import words
 from qllm_jax.tfcaf.interpreter import builtin_functions, builtin_numbers, containers, mutation
 from qllm_jax.tfcaf.interpreter.forms import item_of
 from qllm_jax.tfcaf.interpreter.functions import call_function
 from qllm_jax.tfcaf.interpreter.names import refuse_dangerous
 from qllm_jax.tfcaf.interpreter.state import Run, expression
+from qllm_jax.tfcaf.lifting import origin
 from qllm_jax.tfcaf.ops import registry
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.values import (
@@ -28,12 +30,15 @@ from qllm_jax.tfcaf.values import (
     Transformed,
     Value,
     describe,
+    static,
 )
 
 
 @expression(ast.Call)
 def _call(run: Run, node: ast.Call) -> Value:
     function = run.evaluate(node.func)
+    if isinstance(function, Builtin) and function.name == "print" and _only_looks(run, node):
+        return static(None)
     args: list[Value] = []
     for argument in node.args:
         if isinstance(argument, ast.Starred):
@@ -48,6 +53,25 @@ def _call(run: Run, node: ast.Call) -> Value:
     kwargs = {k.arg: run.evaluate(k.value) for k in node.keywords if k.arg is not None}
     run.line = node.lineno
     return call(run, function, args, kwargs)
+
+
+def _only_looks(run: Run, node: ast.Call) -> bool:
+    """Whether printing these arguments changes nothing: then they are not even read."""
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Attribute):
+            refuse_dangerous(run, inner.attr)
+        if isinstance(inner, ast.keyword) and inner.arg not in ("sep", "end", "flush", "dim"):
+            return False
+        if isinstance(inner, ast.Call) and inner is not node:
+            called = inner.func
+            if not isinstance(called, ast.Attribute) or called.attr not in _LOOKS:
+                return False
+    return True
+
+
+_LOOKS = frozenset(
+    words("mean sum max min std item tolist size dim detach cpu numpy abs norm shape keys values")
+)
 
 
 def call(run: Run, function: Value, args: list[Value], kwargs: dict[str, Value]) -> Value:
@@ -66,11 +90,31 @@ def call(run: Run, function: Value, args: list[Value], kwargs: dict[str, Value])
             return builtin_functions.call_builtin(run, function.name, args, kwargs)
         case DType():
             return _cast_call(run, function, args)
+        case Sequence(owner=owner) if owner:
+            name = "forward" if f"{owner}_forward" in run.module_nodes else "call"
+            return call_object(run, function, name, args, kwargs)
         case Dropped():
             if function.what.startswith("`."):
                 refuse_dangerous(run, function.what.strip("`").split("`")[0])
             return Dropped(f"a call of {function.what}")
     raise run.refuse("type", f"{describe(function)} is called.", "Call functions only.")
+
+
+def call_object(
+    run: Run, receiver: Sequence, name: str, args: list[Value], kwargs: dict[str, Value]
+) -> Value:
+    """Call a method of an object whose class the source defines."""
+    from qllm_jax.tfcaf.interpreter.program import load_module_name
+
+    found = run.module_nodes.get(f"{receiver.owner}_{name}")
+    made = origin(found) if found is not None else None
+    if made is None:
+        raise run.refuse(
+            "attribute", f"`{receiver.owner}` has no `{name}`.", "Call a method that it defines."
+        )
+    method = load_module_name(run, f"{receiver.owner}_{name}")
+    given = args if made.kind == "static" else [receiver, *args]
+    return call(run, method, given, kwargs)
 
 
 def call_operation(
@@ -101,6 +145,8 @@ def _holds_array(value: Value) -> bool:
 def _call_method(run: Run, method: Method, args: list[Value], kwargs: dict[str, Value]) -> Value:
     receiver, name = method.receiver, method.name
     match receiver:
+        case Sequence(owner=owner) if owner:
+            return call_object(run, receiver, name, args, kwargs)
         case Sequence():
             return containers.call_list_method(run, receiver, name, args, kwargs)
         case Mapping():

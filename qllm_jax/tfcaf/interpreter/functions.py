@@ -16,6 +16,7 @@ from qllm_jax.tfcaf.emit import Define, Variant, merge
 from qllm_jax.tfcaf.interpreter import branches
 from qllm_jax.tfcaf.interpreter.forms import emittable, item_of, named
 from qllm_jax.tfcaf.interpreter.state import Frame, Leave, Run, Scope
+from qllm_jax.tfcaf.lifting import origin
 from qllm_jax.tfcaf.values import (
     Array,
     Function,
@@ -178,9 +179,19 @@ def interpret(
         run.frames.pop()
         run.scope, run.no_grad = outer, outer_no_grad
     assert leave.value is not None
+    _name_fields(leave.value, node)
     header = _header(run, definition, local)
     assert definition.define is not None
     return leave.value, _add_variant(run, definition.define, definition.name, header, body)
+
+
+def _name_fields(result: Value, node: ast.FunctionDef) -> None:
+    """What makes a record or an object gives its fields their names."""
+    made = origin(node)
+    if made is not None and made.fields and isinstance(result, Sequence):
+        result.names = made.fields
+    if made is not None and made.kind == "object" and isinstance(result, Sequence):
+        result.owner = made.owner
 
 
 def _header(run: Run, definition: Definition, local: dict[str, Value]) -> str:
@@ -254,7 +265,7 @@ def returned(
             ]
             if result.kind == "list":
                 return dataclasses.replace(result, code=code)
-            return Sequence(inner, "tuple", code, result.names)
+            return Sequence(inner, "tuple", code, result.names, owner=result.owner)
         case Mapping() if emittable(result):
             return dataclasses.replace(result, code=code)
         case Mapping() if not any(map(emittable, result.entries.values())):

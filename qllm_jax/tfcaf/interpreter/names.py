@@ -14,6 +14,7 @@ from qllm_jax.tfcaf.grammar import ALLOWED_BUILTINS, MODULES
 from qllm_jax.tfcaf.interpreter import standard_library
 from qllm_jax.tfcaf.interpreter.forms import item_of, named
 from qllm_jax.tfcaf.interpreter.state import Run, expression
+from qllm_jax.tfcaf.lifting import origin
 from qllm_jax.tfcaf.ops import registry
 from qllm_jax.tfcaf.values import (
     Array,
@@ -22,6 +23,7 @@ from qllm_jax.tfcaf.values import (
     Builtin,
     Dropped,
     DType,
+    Function,
     Mapping,
     Method,
     Module,
@@ -190,6 +192,10 @@ def attribute_of(run: Run, owner: Value, name: str) -> Value:
             return member(run, f"{owner.path}.{name}")
         case Array():
             return _array_attribute(run, owner, name)
+        case Function() if _of_class(run, owner, name):
+            from qllm_jax.tfcaf.interpreter.program import load_module_name
+
+            return load_module_name(run, f"{owner.code.text}_{name}")
         case Sequence(names=names) if name in names:
             return item_of(owner, names.index(name))
         case Sequence() | Mapping():
@@ -211,6 +217,13 @@ def attribute_of(run: Run, owner: Value, name: str) -> Value:
         f"`.{name}` of {describe(owner)} is not known.",
         "Use arrays, their shapes and the functions of torch, numpy or jax.numpy.",
     )
+
+
+def _of_class(run: Run, owner: Function, name: str) -> bool:
+    """Whether a function makes objects of a class that the source gave that member."""
+    made = origin(owner.definition.node)
+    is_object = made is not None and made.kind == "object"
+    return is_object and f"{owner.code.text}_{name}" in run.module_nodes
 
 
 def _array_attribute(run: Run, owner: Array, name: str) -> Value:

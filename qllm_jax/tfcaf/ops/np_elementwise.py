@@ -178,7 +178,7 @@ def round_(ctx: OpCall, x: Value, decimals: Value) -> Value:
     return ctx.result(x.shape, x.dtype, code, x)
 
 
-@both("clip", "x|a|arr, low|a_min|min=None, high|a_max|max=None, out!=None")
+@ufunc("clip", "x|a|arr, low|a_min|min=None, high|a_max|max=None, out=None")
 @both(".clip", "x, low|min|a_min=None, high|max|a_max=None, out!=None")
 @op("jnp", "lax.clamp", "low|min, x, high|max")
 def clip(ctx: OpCall, x: Value, low: Value, high: Value) -> Value:

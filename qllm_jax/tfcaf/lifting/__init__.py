@@ -1,0 +1,134 @@
+"""Classes and `:=` of a plain form, rewritten into functions and assignments. Nothing is executed.
+
+    class Parsed(NamedTuple): …      ─►  def Parsed(pos, vel): return (pos, vel)
+    class Mixer(nn.Module): …        ─►  def Mixer(tau=0.5): …  def Mixer_forward(self, q, s): …
+    if (n := q.shape[1]) > 1:        ─►  n = q.shape[1]; if n > 1:
+
+What is not of these forms stays as it is, and the grammar refuses it. Called by `grammar.parse`
+before it checks every node, so what is made here is checked like the author's own text. What a
+function was made from stands in its `type_comment`, which no source can set.
+"""
+
+from __future__ import annotations
+
+import ast
+
+from qllm_jax.tfcaf.lifting.making import (
+    arguments_of,
+    function,
+    is_plain,
+    origin,
+    return_tuple,
+)
+from qllm_jax.tfcaf.lifting.objects import Object
+from qllm_jax.tfcaf.lifting.walrus import hoisted
+
+_RECORD_BASES = frozenset(("NamedTuple", "typing.NamedTuple"))
+_RECORD_DECORATORS = frozenset(
+    (
+        *("dataclass", "dataclass()", "dataclass(frozen=True)"),
+        *("dataclasses.dataclass", "dataclasses.dataclass(frozen=True)"),
+    )
+)
+_OBJECT_BASES = frozenset(("nn.Module", "torch.nn.Module", "Module", "object"))
+_RECORD_IMPORTS = {"collections": {"namedtuple"}, "dataclasses": {"dataclass"}}
+
+
+def lift(tree: ast.Module) -> None:
+    """Rewrite classes and `:=` of a plain form, in place."""
+    body: list[ast.stmt] = []
+    taken = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    taken |= {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
+    for node in tree.body:
+        body += _lifted(node, taken)
+    tree.body = body
+    if not any(isinstance(node, ast.FunctionDef) and origin(node) is None for node in body):
+        tree.body += _entry(body)
+    for inner in list(ast.walk(tree)):
+        for field in ("body", "orelse"):
+            statements = getattr(inner, field, None)
+            if isinstance(statements, list):
+                setattr(inner, field, [made for s in statements for made in hoisted(s)])
+    ast.fix_missing_locations(tree)
+
+
+def _lifted(node: ast.stmt, taken: set[str]) -> list[ast.stmt]:
+    """What stands for a module-level statement."""
+    match node:
+        case ast.ImportFrom(module=str() as module, level=0) if module in _RECORD_IMPORTS:
+            known = all(a.name in _RECORD_IMPORTS[module] and not a.asname for a in node.names)
+            return [] if known else [node]
+        case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call() as call):
+            fields = _namedtuple_fields(call)
+            return [_record(node, name, [(f, None) for f in fields])] if fields else [node]
+        case ast.ClassDef(keywords=[]):
+            bases = {ast.unparse(base) for base in node.bases}
+            decorators = {ast.unparse(d) for d in node.decorator_list}
+            if getattr(node, "type_params", None):
+                return [node]
+            if (bases <= _RECORD_BASES and bases and not decorators) or (
+                decorators and decorators <= _RECORD_DECORATORS and not bases
+            ):
+                return _record_class(node)
+            if bases <= _OBJECT_BASES and not decorators:
+                return Object(node, taken).functions() or [node]
+    return [node]
+
+
+def _namedtuple_fields(call: ast.Call) -> list[str]:
+    """The fields of `namedtuple("Name", …)`; empty for any other call."""
+    match call:
+        case ast.Call(func=ast.Name(id="namedtuple"), args=[ast.Constant(), listed], keywords=[]):
+            pass
+        case _:
+            return []
+    if isinstance(listed, ast.Constant) and isinstance(listed.value, str):
+        names = listed.value.replace(",", " ").split()
+    elif isinstance(listed, ast.List | ast.Tuple):
+        values = [e.value if isinstance(e, ast.Constant) else None for e in listed.elts]
+        names = [value for value in values if isinstance(value, str)]
+        names = names if len(names) == len(values) else []
+    else:
+        return []
+    return names if all(map(is_plain, names)) else []
+
+
+def _record_class(node: ast.ClassDef) -> list[ast.stmt]:
+    fields: list[tuple[str, ast.expr | None]] = []
+    for item in node.body:
+        match item:
+            case ast.AnnAssign(target=ast.Name(id=name)) if is_plain(name):
+                fields.append((name, item.value))
+            case ast.Expr(value=ast.Constant()) | ast.Pass():
+                pass
+            case _:
+                return [node]
+    given = [default is not None for _, default in fields]
+    return [_record(node, node.name, fields)] if fields and given == sorted(given) else [node]
+
+
+def _record(at: ast.stmt, name: str, fields: list[tuple[str, ast.expr | None]]) -> ast.stmt:
+    """`def Name(field, …): return (field, …)`."""
+    names = [field for field, _ in fields]
+    arguments = arguments_of(names, [default for _, default in fields if default is not None])
+    return function(at, name, arguments, [return_tuple(names)], f"record {name}", names)
+
+
+def _entry(body: list[ast.stmt]) -> list[ast.stmt]:
+    """A function of two arrays for a source that is a class with `forward` and nothing else."""
+    for node in reversed(body):
+        made = origin(node)
+        name = getattr(node, "name", "")
+        if made and made.kind == "method" and name.endswith(("_forward", "_call")):
+            assert isinstance(node, ast.FunctionDef)
+            names = [a.arg for a in node.args.args[1:3]]
+            if len(names) < 2:
+                continue
+            call = ast.parse(f"{name}({made.owner}(), {', '.join(names)})", mode="eval").body
+            entry = function(
+                node, "mix", arguments_of(names, []), [ast.Return(call)], f"entry {made.owner}"
+            )
+            entry.lineno = (node.end_lineno or node.lineno) + 1
+            entry.type_comment = None
+            return [entry]
+    return []

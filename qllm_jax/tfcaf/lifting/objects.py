@@ -1,0 +1,208 @@
+"""A class without learned parameters, as a function that makes it and one for each method."""
+
+from __future__ import annotations
+
+import ast
+
+from qllm_jax.tfcaf.lifting.making import arguments_of, function, is_plain, return_tuple
+
+_METHOD_DECORATORS = frozenset(("staticmethod", "classmethod", "torch.no_grad()"))
+_METHODS = {"__call__": "call", "__init__": "init"}
+
+
+class Object:
+    """A class without learned parameters, as one function for each of its methods."""
+
+    def __init__(self, node: ast.ClassDef, taken: set[str]):
+        self.node = node
+        self.taken = taken
+        self.methods = {n.name: n for n in node.body if isinstance(n, ast.FunctionDef)}
+        self.constants = {
+            target.id: item
+            for item in node.body
+            if isinstance(item, ast.Assign)
+            for target in item.targets
+            if isinstance(target, ast.Name)
+        }
+        self.fields: dict[str, str] = {}  # attribute as written -> field
+        self.modules: dict[str, ast.expr] = {}  # attributes such as nn.Softmax(dim=-1)
+
+    def functions(self) -> list[ast.stmt]:
+        """The functions and constants that stand for the class; empty where it is another form."""
+        if not self._is_plain():
+            return []
+        name = self.node.name
+        constructor = self._constructor()
+        made: list[ast.stmt] = [
+            ast.copy_location(
+                ast.Assign([ast.Name(f"{name}_{c}", ast.Store())], self._inside(item.value, "")),
+                item,
+            )
+            for c, item in self.constants.items()
+        ]
+        made.append(constructor)
+        for method in self.methods.values():
+            if method.name != "__init__":
+                made.append(self._method(method))
+        new = {getattr(m, "name", "") for m in made} - {name}
+        return [] if new & self.taken else made
+
+    def _is_plain(self) -> bool:
+        for item in self.node.body:
+            match item:
+                case ast.FunctionDef(name=method):
+                    is_dunder = method.startswith("__") and method not in _METHODS
+                    decorators = {ast.unparse(d) for d in item.decorator_list}
+                    bare = not item.args.args and "staticmethod" not in decorators
+                    if is_dunder or bare or not decorators <= _METHOD_DECORATORS:
+                        return False
+                case ast.Assign(targets=[ast.Name(id=name)]) if is_plain(name):
+                    pass
+                case ast.Expr(value=ast.Constant()) | ast.Pass():
+                    pass
+                case _:
+                    return False
+        return bool(self.methods)
+
+    def _constructor(self) -> ast.FunctionDef:
+        """`def Mixer(tau=0.5): self_tau = tau; return (self_tau,)`."""
+        init = self.methods.get("__init__")
+        if init is None:
+            empty = [return_tuple([])]
+            return function(
+                self.node, self.node.name, arguments_of([], []), [*empty], self._makes()
+            )
+        me = init.args.args[0].arg
+        body: list[ast.stmt] = []
+        for item in init.body:
+            if ast.unparse(item) in (
+                "super().__init__()",
+                f"super({self.node.name}, {me}).__init__()",
+            ):
+                continue
+            body += self._in_constructor(item, me)
+        names = [f"self_{field}" for field in self.fields.values()]
+        arguments = ast.arguments(
+            posonlyargs=[],
+            args=init.args.args[1:],
+            vararg=init.args.vararg,
+            kwonlyargs=init.args.kwonlyargs,
+            kw_defaults=init.args.kw_defaults,
+            kwarg=init.args.kwarg,
+            defaults=init.args.defaults,
+        )
+        body = [s for s in body if not isinstance(s, ast.Pass)]
+        made = [*body, return_tuple(names)]
+        return function(
+            init, self.node.name, arguments, made, self._makes(), list(self.fields.values())
+        )
+
+    def _makes(self) -> str:
+        return f"object {self.node.name}"
+
+    def _in_constructor(self, item: ast.stmt, me: str) -> list[ast.stmt]:
+        """A statement of `__init__`, with `self.x` as the variable `self_x`."""
+        value: ast.expr
+        match item:
+            case ast.Expr(
+                value=ast.Call(
+                    func=ast.Attribute(value=ast.Name(id=owner), attr="register_buffer"),
+                    args=[ast.Constant(value=str() as attribute), ast.expr() as value],
+                )
+            ) if owner == me:
+                pass
+            case ast.Assign(targets=[ast.Attribute(value=ast.Name(id=owner), attr=attribute)]) if (
+                owner == me
+            ):
+                value = item.value
+            case ast.AnnAssign(
+                target=ast.Attribute(value=ast.Name(id=owner), attr=attribute),
+                value=ast.expr() as given,
+            ) if owner == me:
+                value = given
+            case _:
+                return [self._inside(item, me, constructing=True)]
+        text = ast.unparse(value)
+        if text.startswith(("nn.", "torch.nn.")) and isinstance(value, ast.Call):
+            self.modules[attribute] = value
+            return []
+        value = self._inside(value, me, constructing=True)
+        self.fields[attribute] = attribute.strip("_") or "unused"
+        target = ast.Name(f"self_{self.fields[attribute]}", ast.Store())
+        return [ast.copy_location(ast.Assign([target], value), item)]
+
+    def _method(self, method: ast.FunctionDef) -> ast.FunctionDef:
+        decorators = {ast.unparse(d) for d in method.decorator_list}
+        arguments = method.args
+        me = arguments.args[0].arg if arguments.args else ""
+        kind = "method"
+        if "staticmethod" in decorators:
+            kind, me = "static", ""
+        elif "classmethod" in decorators:
+            kind = "static"
+            arguments.args = arguments.args[1:]
+        body = [self._inside(item, me) for item in method.body]
+        made = function(
+            method, self._called(method.name), arguments, body, f"{kind} {self.node.name}"
+        )
+        made.decorator_list = [d for d in method.decorator_list if "no_grad" in ast.unparse(d)]
+        return made
+
+    def _called(self, method: str) -> str:
+        return f"{self.node.name}_{_METHODS.get(method, method)}"
+
+    def _inside(self, node, me: str, constructing: bool = False):
+        """A node of the class, with what it reads of the class and of itself resolved."""
+        return _Members(self, me, constructing).visit(node)
+
+    def is_static(self, method: str) -> bool:
+        """Whether a method takes no object."""
+        decorators = {ast.unparse(d) for d in self.methods[method].decorator_list}
+        return bool(decorators & {"staticmethod", "classmethod"})
+
+
+class _Members(ast.NodeTransformer):
+    """Replaces `self.x`, `self.method(…)`, `cls.CONSTANT` and `Class.method(…)`."""
+
+    def __init__(self, owner: Object, me: str, constructing: bool):
+        self.owner, self.me, self.constructing = owner, me, constructing
+
+    def _attribute(self, node: ast.AST) -> str:
+        """The attribute of the object or class that a node reads; "" for anything else."""
+        match node:
+            case ast.Attribute(value=ast.Name(id=name), attr=attribute, ctx=ast.Load()) if name in (
+                *(self.me, self.owner.node.name, "cls"),
+            ):
+                return attribute
+            case ast.Attribute(
+                value=ast.Attribute(value=ast.Name(id=name), attr="__class__"), attr=attribute
+            ) if name == self.me:
+                return attribute
+        return ""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        method = self._attribute(node.func)
+        self.generic_visit(node)
+        if method in self.owner.methods and not self.owner.is_static(method):
+            node.args.insert(0, ast.Name(self.me, ast.Load()))
+        elif isinstance(node.func, ast.Name) and node.func.id == self.me and self.me:
+            forward = "forward" if "forward" in self.owner.methods else "__call__"
+            node.func.id = self.owner._called(forward)
+            node.args.insert(0, ast.Name(self.me, ast.Load()))
+        return node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        name, owner = self._attribute(node), self.owner
+        if name in owner.modules:
+            return owner.modules[name]
+        if name in owner.fields:
+            if self.constructing:
+                return ast.copy_location(ast.Name(f"self_{owner.fields[name]}", ast.Load()), node)
+            node.attr = owner.fields[name]
+            return node
+        if name in owner.constants:
+            made = ast.Name(f"{owner.node.name}_{name}", ast.Load())
+            return ast.copy_location(made, node)
+        if name in owner.methods:
+            return ast.copy_location(ast.Name(owner._called(name), ast.Load()), node)
+        return self.generic_visit(node)
