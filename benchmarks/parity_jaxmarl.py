@@ -36,6 +36,7 @@ from qllm_jax.tasks import TaskSpec, get_task
 from qllm_jax.training import run_training
 from qllm_jax.training.chunk import make_program
 from qllm_jax.training.evaluation import play_greedy
+from qllm_jax.training.learners import get_learner
 from qllm_jax.types import Params
 
 NUM_EPISODES = 512
@@ -255,9 +256,10 @@ def evaluate(agent: Agent, all_params: list[Params], config: Config, spec: TaskS
     """Mean team return `[S]` of greedy episodes; the same episodes for everyone."""
     env = spec.env
     mixer = make_mixer(config.mixer, env.num_agents, env.state_dim, num_actions=env.num_actions)
-    # Whoever trained it, only the agents' own outputs choose actions.
-    greedy = dataclasses.replace(config, learner=dataclasses.replace(config.learner, name="pqn"))
-    program = dataclasses.replace(make_program(env, mixer, greedy), agent=agent)
+    # Whoever trained it, an output per action is all that greedy play reads.
+    program = dataclasses.replace(
+        make_program(env, mixer, config), agent=agent, algorithm=get_learner("dqn")
+    )
 
     @jax.jit
     def play(params: Params) -> jax.Array:
