@@ -12,6 +12,7 @@ from pathlib import Path
 from qllm_jax.errors import UserError
 from qllm_jax.runtime import configure_runtime
 
+_CAPS = tuple(f"synthesis.max_{name}" for name in ("tokens", "dollars", "calls", "seconds"))
 _OVERRIDES_HELP = "such as task=matrix/climbing mixer=vdn learner.lr=1e-3 runner.num_seeds=16"
 
 
@@ -56,7 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     resume.add_argument("run", type=Path, metavar="RUN_DIR")
     resume.add_argument(
-        "overrides", nargs="*", metavar="hosts.KEY=VALUE", help="which host of several this is"
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="which host of several this is (hosts.*), or larger caps of a design, such as "
+        "synthesis.max_calls=500",
     )
     resume.set_defaults(command=_resume)
 
@@ -142,13 +147,17 @@ def _resume(args: argparse.Namespace) -> int:
     from qllm_jax import pipeline
     from qllm_jax.compose import compose_config
 
-    others = [item for item in args.overrides if not item.startswith("hosts.")]
+    keys = [item.partition("=")[0] for item in args.overrides]
+    caps = [key.removeprefix("synthesis.") for key in keys if key in _CAPS]
+    others = [key for key in keys if key not in _CAPS and not key.startswith("hosts.")]
     if others:
         raise UserError(
-            f"{others[0]} cannot be changed on the way; a resumed run keeps its settings. Only "
-            "hosts.* may be given."
+            f"{', '.join(others)} cannot be changed on the way; a resumed run keeps its settings. "
+            f"Only hosts.* and the caps of a design may be given: {', '.join(_CAPS)}."
         )
-    return pipeline.resume(args.run, compose_config(args.overrides).hosts).exit_code
+    given = compose_config(args.overrides)
+    values = {name: getattr(given.synthesis, name) for name in caps}
+    return pipeline.resume(args.run, given.hosts, values).exit_code
 
 
 def _sweep(args: argparse.Namespace) -> int:

@@ -31,7 +31,7 @@ ALLOWED = {
     "sweep": {"training", "networks", "tasks", "results"},
     "jobs/hosts": set(),
     "jobs/interrupt": set(),
-    "jobs/directory": {"jobs/hosts"},
+    "jobs/directory": {"jobs/hosts", "results"},
     "jobs/checks": {"tasks", "networks"},
     "jobs/artifacts": {"tfcaf", "verify", "tasks"},
     "jobs/outcome": {"results", "tasks"},

@@ -7,10 +7,12 @@ import pytest
 
 import qllm_jax
 from qllm_jax import pipeline
+from qllm_jax.cli import main
 from qllm_jax.compose import compose_config, compose_learners
 from qllm_jax.errors import UserError
 from qllm_jax.jobs.interrupt import StopRequest
-from qllm_jax.results import RunResult
+from qllm_jax.results import RunResult, find_runs
+from qllm_jax.synthesis import rounds
 
 SMALL = [
     "task=matrix/climbing",
@@ -157,3 +159,40 @@ def test_a_learner_without_a_mixer_needs_no_function(tmp_path):
     )  # fmt: skip
     assert config.label == "coma"
     assert pipeline.train(config).info["mixer"] == "coma"
+
+
+def test_a_design_that_goes_on_and_chooses_anew_trains_the_new_function(
+    tmp_path, capsys, monkeypatch
+):
+    """Six calls end the design after round 1; what was trained of its choice is not kept as the
+    training of what round 2 chooses."""
+    monkeypatch.setattr(rounds, "select", lambda names, *_: (names[-1], "it is the newest."))
+    config = compose_config(
+        [*SMALL, "synthesis.evaluator=llm", "synthesis.max_calls=6", "compare.mixers=[tfcaf]",
+         f"runner.output_dir={tmp_path}"]
+    )  # fmt: skip
+    early = pipeline.run(config)
+    old = json.loads((early.runs[0].path / "tfcaf.json").read_text())
+    assert old["provenance"]["round"] == 1
+    assert main(["resume", str(early.directory), "synthesis.max_calls=60"]) == 0
+    path = early.directory / "tfcaf"
+    new = json.loads((path / "tfcaf.json").read_text())
+    assert new["provenance"]["round"] == 2
+    assert (
+        new["sha256"] == json.loads((early.directory / "artifact/tfcaf.json").read_text())["sha256"]
+    )
+    assert new["sha256"] != old["sha256"]
+    kept = early.directory / "replaced" / "tfcaf-1"
+    assert json.loads((kept / "run.json").read_text())["status"] == "replaced"
+    assert json.loads((kept / "tfcaf.json").read_text())["sha256"] == old["sha256"]
+    assert find_runs(early.directory) == [path]
+    assert RunResult.load(path).info["status"] == "complete"
+    assert "max_calls: 60" in (early.directory / "job.yaml").read_text()
+    # Other settings than caps are refused, and so are caps where there is no design.
+    assert (
+        main(["resume", str(early.directory), "synthesis.max_calls=9", "learner.lr=1", "seed=2"])
+        == 2
+    )
+    assert "learner.lr, seed cannot be changed" in capsys.readouterr().err
+    assert main(["resume", str(path), "synthesis.max_calls=9"]) == 2
+    assert "has no design" in capsys.readouterr().err

@@ -8,6 +8,7 @@ import yaml
 from qllm_jax.config import Config, config_to_mapping
 from qllm_jax.errors import UserError, require
 from qllm_jax.jobs.hosts import Hosts
+from qllm_jax.results.files import write_text
 
 JOB_FILE = "job.yaml"  # kind and config of a job with several parts, for `resume`
 
@@ -45,12 +46,20 @@ def job_directory(config: Config, kind: str, hosts: Hosts | None = None) -> Path
     raise UserError(f"{parent} holds a thousand jobs started at {stamp}.")
 
 
+def keep_config(path: Path, config: Config, kind: str) -> None:
+    """Note that a job goes on with other caps, so that the next `resume` knows them too."""
+    write_text(path / JOB_FILE, _job_text(config, kind))
+
+
+def _job_text(config: Config, kind: str) -> str:
+    return yaml.safe_dump({"kind": kind, "config": config_to_mapping(config)}, sort_keys=False)
+
+
 def _start_job(path: Path, config: Config, kind: str) -> Path:
     """Make the directory and note in it what `resume` needs."""
     try:
         path.mkdir(parents=True)
-        job = {"kind": kind, "config": config_to_mapping(config)}
-        (path / JOB_FILE).write_text(yaml.safe_dump(job, sort_keys=False))
+        (path / JOB_FILE).write_text(_job_text(config, kind))
     except FileExistsError:
         raise
     except OSError as error:

@@ -1,15 +1,18 @@
 """`resume`: a training or a whole job that was stopped or killed goes on."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from qllm_jax.config import HostsConfig, config_from_mapping
+from qllm_jax.errors import require
 from qllm_jax.jobs.artifacts import load_safe, load_tfcaf
 from qllm_jax.jobs.checks import checked_task
 from qllm_jax.jobs.compare import compare_in
-from qllm_jax.jobs.directory import JOB_FILE, time_stamp
+from qllm_jax.jobs.directory import JOB_FILE, keep_config, time_stamp
 from qllm_jax.jobs.generate import generate_in
 from qllm_jax.jobs.hosts import join_hosts
 from qllm_jax.jobs.hosts_run import train_on_hosts
@@ -22,13 +25,22 @@ from qllm_jax.jobs.training_run import is_complete, resume_one
 from qllm_jax.results import Console, load_config
 
 _JOBS = {"compare": compare_in, "generate": generate_in, "run": run_in, "sweep": sweep_in}
+_WITH_DESIGN = ("generate", "run")
 
 
-def resume(path: Path, hosts_config: HostsConfig | None = None) -> JobOutcome:
+def resume(
+    path: Path, hosts_config: HostsConfig | None = None, caps: Mapping[str, Any] | None = None
+) -> JobOutcome:
     """`qllm-jax resume`: continue a training or a whole job that was stopped or killed.
 
     A job continues its design where its journal ends, keeps the trainings that are complete,
     resumes the one that is not, and does those that are left.
+
+    Args:
+        path: A run directory, or a job's.
+        hosts_config: Which host of several this is.
+        caps: New values of the design's caps, `max_tokens` to `max_seconds` of `synthesis`; the
+            job keeps them.
 
     Raises:
         UserError: It is not a run or job directory, is complete, or was made with other settings.
@@ -37,7 +49,17 @@ def resume(path: Path, hosts_config: HostsConfig | None = None) -> JobOutcome:
     if (path / JOB_FILE).exists():
         job = yaml.safe_load((path / JOB_FILE).read_text())
         config = config_from_mapping(job["config"])
+        if caps:
+            require(
+                job["kind"] in _WITH_DESIGN,
+                f"{path} is a {job['kind']} job, which has no design: synthesis.* caps nothing. "
+                "Leave it out.",
+            )
+            synthesis = dataclasses.replace(config.synthesis, **caps)
+            config = dataclasses.replace(config, synthesis=synthesis)
+            keep_config(path, config, job["kind"])
         return _JOBS[job["kind"]](dataclasses.replace(config, hosts=settings), path)
+    require(not caps, f"{path} is a training, which has no design: leave synthesis.* out.")
     hosts = join_hosts(settings, time_stamp())
     config = dataclasses.replace(config_from_mapping(load_config(path)), hosts=settings)
     spec = checked_task(config)

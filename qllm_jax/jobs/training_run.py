@@ -4,6 +4,7 @@ Joins the trainer, the store and the display; called by the jobs.
 """
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from qllm_jax.jobs.reporting import command_line, episode_figure
 from qllm_jax.networks import Mixer, make_mixer
 from qllm_jax.results import (
     CHECKPOINT_DIR,
+    REPLACED,
     Console,
     EpisodeFigure,
     RunResult,
@@ -93,14 +95,39 @@ def train_or_resume(
     console: Console,
     should_stop: StopRequest,
 ) -> tuple[RunResult, EpisodeFigure]:
-    """As `train_one`, going on with what an earlier process left in `parent / name`."""
+    """As `train_one`, going on with what an earlier process left in `parent / name`.
+
+    What it left of another function, as where a design went on and chose anew, is moved to
+    `parent / replaced`.
+    """
     path = parent / name
+    if artifact is not None and _holds_another(path, artifact):
+        _move_aside(path)
     if is_complete(path):
         return RunResult.load(path), _finished_figure(config, spec, artifact, path)
     if is_run(path):
         return resume_one(config, spec, artifact, path, console, should_stop)
     shutil.rmtree(path, ignore_errors=True)  # its process was killed while making it
     return train_one(config, spec, artifact, parent, name, console, should_stop)
+
+
+def _holds_another(path: Path, artifact: Artifact) -> bool:
+    """Whether the training in `path` is of another function, or of another scale."""
+    if not is_run(path) or not (path / "tfcaf.json").exists():
+        return False
+    held = json.loads((path / "tfcaf.json").read_text())
+    return (held["sha256"], held["scale"]) != (artifact.sha256, artifact.scale)
+
+
+def _move_aside(path: Path) -> None:
+    """Keep a training that no longer belongs to its job, where no report looks for runs."""
+    RunStore.reopen(path).finish(REPLACED)  # refused while another process writes it
+    replaced = path.parent / REPLACED
+    number = 1
+    while (replaced / f"{path.name}-{number}").exists():
+        number += 1
+    replaced.mkdir(exist_ok=True)
+    path.rename(replaced / f"{path.name}-{number}")
 
 
 def resume_one(

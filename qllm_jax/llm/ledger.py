@@ -3,18 +3,25 @@
 Cost of a call = (prompt − cached)·input + cached·cached + (output + thinking)·output prices, in
 dollars per million tokens. A model without a listed price has an unknown cost, which is said;
 its tokens are capped all the same.
+
+Where something is paid, both are *booked* before they count: a run that was killed knows what it
+had reserved and spent, and an attempt in flight at the kill is charged at its worst case.
 """
 
 import dataclasses
+import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from qllm_jax.errors import UserError
 from qllm_jax.llm.client import LlmError, Request, Usage
 
 FREE_PROVIDERS = ("recorded",)
+_BOOKED = re.compile(r"ledger\.(\d+)\.(reserved|settled)")
+
+BookFn = Callable[[str, dict[str, Any]], None]  # name and values of an event, kept for good
 
 
 class BudgetError(LlmError):
@@ -91,8 +98,9 @@ def parse_prices(prices: Mapping[str, Any]) -> dict[str, Price]:
 
 @dataclasses.dataclass(frozen=True)
 class Reservation:
-    """Tokens and dollars held for one attempt."""
+    """Tokens and dollars held for one attempt; `number` counts the run's attempts."""
 
+    number: int
     request: Request
     tokens: int
     dollars: float
@@ -106,8 +114,10 @@ class Ledger:
         caps: Caps | None = None,
         prices: Mapping[str, Price] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        book: BookFn | None = None,
     ):
-        """Start the clock at zero."""
+        """Start the clock at zero; `book` keeps every reservation and settlement."""
+        self._book = book or (lambda event, values: None)
         self.caps, self.prices = caps or Caps(), dict(prices or {})
         self._clock, self._started = clock, clock()
         self._changed = threading.Condition()
@@ -126,6 +136,33 @@ class Ledger:
         with self._changed:
             self._calls += 1
             self._add(purpose, model, usage, provider, failed=False, seconds=seconds)
+
+    def restore_booked(self, events: Iterable[tuple[str, dict[str, Any]]], provider: str) -> None:
+        """Count what earlier, interrupted parts of the run had booked.
+
+        Args:
+            events: Names and values as they were booked; others are passed over.
+            provider: Who was asked.
+        """
+        reserved: dict[int, dict[str, Any]] = {}
+        for event, values in events:
+            found = _BOOKED.fullmatch(event)
+            if found and found[2] == "reserved":
+                reserved[int(found[1])] = {**values, "failed": True, "seconds": 0.0}
+            elif found:
+                reserved[int(found[1])] |= values
+        with self._changed:
+            self._calls = max(self._calls, max(reserved, default=-1) + 1)
+            for row in reserved.values():
+                usage = Usage(**row["usage"])
+                self._add(
+                    row["purpose"],
+                    row["model"],
+                    usage,
+                    provider,
+                    failed=row["failed"],
+                    seconds=row["seconds"],
+                )
 
     @property
     def seconds(self) -> float:
@@ -162,11 +199,19 @@ class Ledger:
         tokens = sum(len(message.text.encode()) for message in request.messages)
         worst = Usage(tokens, 0, request.max_output_tokens, 0)
         dollars = self.dollars_of(request.model, worst, provider) or 0.0
-        reservation = Reservation(request, tokens + request.max_output_tokens, dollars)
+        held = tokens + request.max_output_tokens
         with self._changed:
             while True:
+                reservation = Reservation(self._calls, request, held, dollars)
                 problem = self._problem(reservation)
                 if problem is None:
+                    if provider not in FREE_PROVIDERS:
+                        values: dict[str, Any] = {
+                            "purpose": request.purpose,
+                            "model": request.model,
+                        }
+                        values |= {"usage": dataclasses.asdict(worst)}
+                        self._book(f"ledger.{reservation.number}.reserved", values)
                     self._calls += 1
                     self._open.append(reservation)
                     return reservation
@@ -191,28 +236,42 @@ class Ledger:
             model: Which model did, where it is not the one asked for: a transcript's.
             seconds: Wall time of the answer.
         """
-        with self._changed:
-            self._open.remove(reservation)
-            request = reservation.request
-            self._add(
-                request.purpose,
-                model or request.model,
-                usage or Usage(0, 0, 0, 0),
-                provider,
-                failed=usage is None,
-                seconds=seconds,
-            )
-            self._changed.notify_all()
+        self._settle(
+            reservation,
+            model or reservation.request.model,
+            usage or Usage(0, 0, 0, 0),
+            provider,
+            failed=usage is None,
+            seconds=seconds,
+        )
 
     def settle_unknown(self, reservation: Reservation, provider: str) -> None:
         """Charge the worst case: the attempt was cut off and may be billed."""
+        output = reservation.request.max_output_tokens
+        worst = Usage(reservation.tokens - output, 0, output, 0)
+        self._settle(
+            reservation, reservation.request.model, worst, provider, failed=True, seconds=0.0
+        )
+
+    def _settle(
+        self,
+        reservation: Reservation,
+        model: str,
+        usage: Usage,
+        provider: str,
+        *,
+        failed: bool,
+        seconds: float,
+    ) -> None:
         with self._changed:
             self._open.remove(reservation)
-            request = reservation.request
-            output = request.max_output_tokens
-            worst = Usage(reservation.tokens - output, 0, output, 0)
-            self._add(request.purpose, request.model, worst, provider, failed=True)
+            purpose = reservation.request.purpose
+            self._add(purpose, model, usage, provider, failed=failed, seconds=seconds)
             self._changed.notify_all()
+            if provider not in FREE_PROVIDERS:
+                values: dict[str, Any] = {"model": model, "usage": dataclasses.asdict(usage)}
+                values |= {"failed": failed, "seconds": round(seconds, 3)}
+                self._book(f"ledger.{reservation.number}.settled", values)
 
     def rows(self) -> tuple[CostRow, ...]:
         """Cost by role and model."""

@@ -12,6 +12,7 @@ from qllm_jax.llm.transcripts import (
     canonical_text,
     question_key,
     read_transcript,
+    transcript_name,
     write_transcript,
 )
 
@@ -91,6 +92,9 @@ class RecordedClient:
 class RecordingClient:
     """Writes a transcript of every completion of another client.
 
+    What the directory holds is not asked again: a run that was killed between an answer and its
+    journal does not pay twice.
+
     Attributes:
         client: Who answers.
         directory: Where transcripts go.
@@ -109,6 +113,9 @@ class RecordingClient:
 
     def complete(self, request: Request) -> Completion:
         """Answer, then write the transcript."""
+        path = self.directory / transcript_name(self.client.name, request)
+        if path.exists():
+            return read_transcript(path).completion
         completion = self.client.complete(request)
         source = self.source or f"{self.client.name}, model version {completion.model_version}"
         with self._lock:

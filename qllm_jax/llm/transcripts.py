@@ -13,6 +13,7 @@ schema; `answer` hashes provider, model and settings, so that two models' answer
 lie side by side.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -74,6 +75,11 @@ def _digest(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def transcript_name(provider: str, request: Request) -> str:
+    """The file that holds a provider's answer to a request."""
+    return f"{question_key(request)}-{answer_key(provider, request)}.json"
+
+
 @dataclasses.dataclass(frozen=True)
 class Transcript:
     """A request, what answered it, and who that was.
@@ -96,8 +102,7 @@ class Transcript:
     @property
     def file_name(self) -> str:
         """Its content address."""
-        question, answer = question_key(self.request), answer_key(self.provider, self.request)
-        return f"{question}-{answer}.json"
+        return transcript_name(self.provider, self.request)
 
 
 def write_transcript(directory: Path, transcript: Transcript) -> Path:
@@ -117,9 +122,14 @@ def write_transcript(directory: Path, transcript: Transcript) -> Path:
     partial = path.with_suffix(f".{os.getpid()}.partial")
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # the journal, which is synced, counts on it
         partial.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise UserError(
             f"cannot write the transcript {path}: {error.strerror}. Free space there or choose "
             "another directory; completions already paid for are in the journal."

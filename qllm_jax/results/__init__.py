@@ -43,6 +43,7 @@ from qllm_jax.results.statistics import (
 )
 from qllm_jax.results.store import (
     CHECKPOINT_DIR,
+    REPLACED,
     RunResult,
     RunStore,
     find_runs,
@@ -56,6 +57,7 @@ from qllm_jax.results.table import Table, format_rate, format_seconds
 
 __all__ = [
     "CHECKPOINT_DIR",
+    "REPLACED",
     "load_report_data",
     "save_report_data",
     "save_figure_png",

@@ -103,7 +103,7 @@ class Phase:
             facts.append(f"best return {format_number(self.best, 2)}")
         if self.state != "running":
             facts.append(f"{self.state} in {format_seconds(self.elapsed_s)}")
-        elif self.left_s is not None:
+        elif self.left_s:  # 0 where all is counted but the phase goes on, as a design's last part
             facts.append(f"{format_seconds(self.left_s)} left")
         if self.compile_s is not None:
             facts.append(f"compile {format_seconds(self.compile_s)}")

@@ -30,6 +30,7 @@ JSONL_FILE = "metrics.jsonl"
 CSV_FILE = "metrics.csv"
 REPORT_FILE = "report.html"
 CHECKPOINT_DIR = "checkpoints"
+REPLACED = "replaced"  # below a job, trainings that no longer belong to it; no report shows them
 _LOCK_FILE = ".lock"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]*")
 
@@ -281,14 +282,20 @@ def load_config(path: str | Path) -> dict[str, Any]:
 
 
 def find_runs(path: str | Path) -> list[Path]:
-    """Run directories at or below `path`, sorted; not the shares of several hosts inside one.
+    """Run directories at or below `path`, sorted.
+
+    Not the shares of several hosts inside one, nor what a job has replaced.
 
     Raises:
         UserError: There are none.
     """
     path = Path(path)
     every = {file.parent for file in path.rglob(INFO_FILE)} if path.is_dir() else set()
-    found = sorted(run for run in every if not every & set(run.parents))
+    found = sorted(
+        run
+        for run in every
+        if not every & set(run.parents) and REPLACED not in run.relative_to(path).parts
+    )
     if not found:
         raise UserError(
             f"{path} holds no run directory (a directory with {INFO_FILE}). "

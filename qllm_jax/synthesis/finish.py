@@ -103,6 +103,12 @@ def _notes(session: Session, outcomes: Sequence[RoundOutcome]) -> tuple[str, ...
     notes = []
     if session.client.name == "recorded":
         notes.append("The language model's answers were replayed from recorded transcripts.")
+    unpriced = sorted({row.model for row in session.ledger.rows() if row.dollars is None})
+    if unpriced:
+        notes.append(
+            f"The price of {', '.join(unpriced)} is unknown (llm.prices), so money was not counted "
+            "and synthesis.max_dollars bounds nothing; the caps on tokens, calls and time hold."
+        )
     notes += [outcome.problem for outcome in outcomes if outcome.problem]
     return tuple(notes)
 

@@ -5,11 +5,12 @@ the journal holds is not done again; its recorded value is used. So a killed run
 it stopped, and ends as it would have ended. A line that was cut off by the kill is dropped.
 """
 
+import contextlib
 import fcntl
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -45,6 +46,7 @@ class Journal:
             self._read()
             # Unbuffered: a failed write must not be tried again when the file is closed.
             self._file = self.path.open("ab", buffering=0)
+            self._size = self.path.stat().st_size
         except OSError as error:
             self._guard.close()
             raise _cannot_write(self.path, error) from error
@@ -104,7 +106,10 @@ class Journal:
                     written += self._file.write(line[written:])
                 os.fsync(self._file.fileno())
             except OSError as error:
+                with contextlib.suppress(OSError):  # else the next event would end a torn line
+                    os.ftruncate(self._file.fileno(), self._size)
                 raise _cannot_write(self.path, error) from error
+            self._size += len(line)
             stored = json.loads(line)
             self._events[step] = stored["value"]
             self._meta.append(stored)
@@ -120,7 +125,7 @@ class Journal:
             return
         raw = self.path.read_bytes()
         whole = raw[: raw.rfind(b"\n") + 1]
-        for number, line in enumerate(whole.decode("utf-8").split("\n")[:-1], start=1):
+        for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
             try:
                 event = json.loads(line)
                 self._events[event["step"]] = event["value"]
@@ -141,16 +146,26 @@ class Journal:
             self.record(_START, identity)
             return
         before = self._events[_START]
+        old, new = dict(_leaves(before)), dict(_leaves(identity))
         changed = [
-            f"{key}: {before.get(key)!r} → {identity.get(key)!r}"
-            for key in sorted({*before, *identity})
-            if before.get(key) != identity.get(key)
+            f"{key}: {old.get(key)!r} → {new.get(key)!r}"
+            for key in sorted({*old, *new})
+            if old.get(key) != new.get(key)
         ]
         if changed:
             raise UserError(
                 f"{self.directory} holds a run with other settings ({'; '.join(changed)}). Use "
                 "another directory, or the same settings to resume it."
             )
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Values by dotted key, as a person writes them."""
+    for key, item in values.items():
+        if isinstance(item, dict) and item:
+            yield from _leaves(item, f"{prefix}{key}.")
+        else:
+            yield prefix + key, item
 
 
 def _lock_directory(directory: Path) -> TextIO:

@@ -19,7 +19,7 @@ import numpy as np
 from qllm_jax.config import Config, config_to_mapping
 from qllm_jax.errors import UserError
 from qllm_jax.llm import Caps, Client, Ledger, RecordingClient, with_ledger
-from qllm_jax.llm.ledger import parse_prices
+from qllm_jax.llm.ledger import FREE_PROVIDERS, parse_prices
 from qllm_jax.llm.transcripts import completion_from_json
 from qllm_jax.synthesis.archive import Archive
 from qllm_jax.synthesis.coder import Parent, Session
@@ -80,7 +80,7 @@ def generate(
 
 
 def _identity(spec: TaskSpec, config: Config, client: Client) -> dict[str, Any]:
-    """What makes a run the same run; caps and patience may change between its parts."""
+    """What makes a run the same run; only caps may change between its parts."""
     values = config_to_mapping(config)
     free = {"max_tokens", "max_dollars", "max_calls", "max_seconds"}
     llm = {"coder_model", "evaluator_model", "temperature", "max_output_tokens"}
@@ -102,13 +102,12 @@ def _open_session(
     caps = Caps(
         synthesis.max_tokens, synthesis.max_dollars, synthesis.max_calls, synthesis.max_seconds
     )
-    ledger = Ledger(caps, parse_prices(config.llm.prices))
-    for event in journal.events:
-        ledger.pass_time(event["seconds"])
-        if isinstance(event["value"], dict) and "completion" in event["value"]:
-            asked = event["value"]
-            done = completion_from_json(asked["completion"])
-            ledger.restore(asked["purpose"], asked["model"], done.usage, client.name, done.seconds)
+
+    def book(event: str, values: dict[str, Any]) -> None:
+        journal.record(event, values, seconds=ledger.seconds)
+
+    ledger = Ledger(caps, parse_prices(config.llm.prices), book=book)
+    _restore(ledger, journal, client.name)
     if client.name != "recorded":
         client = RecordingClient(client, journal.directory / "transcripts")
     states = rollout_states(spec, jax.random.key(0), _NUM_STATES)
@@ -135,6 +134,17 @@ def _open_session(
         tell=tell,
     )
     return session, states
+
+
+def _restore(ledger: Ledger, journal: Journal, provider: str) -> None:
+    """Count the time and the calls of the run's earlier parts; a replay's calls are its answers."""
+    for event in journal.events:
+        ledger.pass_time(event["seconds"])
+        asked = event["value"]
+        if provider in FREE_PROVIDERS and isinstance(asked, dict) and "completion" in asked:
+            done = completion_from_json(asked["completion"])
+            ledger.restore(asked["purpose"], asked["model"], done.usage, provider, done.seconds)
+    ledger.restore_booked(((item["step"], item["value"]) for item in journal.events), provider)
 
 
 def _progress(session: Session) -> Callable[[str, ChunkReport], None]:

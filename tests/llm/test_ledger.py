@@ -111,3 +111,34 @@ def test_an_earlier_part_of_the_run_counts():
 def test_a_malformed_price_says_what_is_expected():
     with pytest.raises(UserError, match="input, cached and output"):
         parse_prices({"m": {"input": 1}})
+
+
+def test_what_was_booked_counts_in_a_later_part_of_the_run():
+    """Three attempts: one answered, one that failed unbilled, one in flight when it was killed."""
+    booked = []
+    ledger = Ledger(book=lambda *event: booked.append(event))
+    one, two, _ = (ledger.reserve(request(), "gemini") for _ in range(3))
+    ledger.settle(one, Usage(10, 0, 20, 5), "gemini", seconds=1.5)
+    ledger.settle(two, None, "gemini")
+    later = Ledger(Caps(max_calls=3))
+    later.restore_booked([*booked, ("r1c1.check0", {})], "gemini")
+    (row,) = later.rows()
+    assert (row.calls, row.failed_attempts, row.seconds) == (1, 2, 1.5)
+    assert later.tokens == 35 + 0 + 100
+    with pytest.raises(BudgetError, match="max_calls"):
+        later.reserve(request(), "gemini")
+
+
+def test_a_reservation_that_cannot_be_booked_is_none():
+    def full(event, values):
+        raise UserError("cannot write")
+
+    ledger = Ledger(Caps(max_tokens=100), book=full)
+    with pytest.raises(UserError, match="cannot write"):
+        ledger.reserve(request(), "gemini")
+    assert ledger.reserve(request(), "recorded").number == 0
+
+
+def test_a_replay_is_not_booked():
+    ledger = Ledger(book=lambda *event: pytest.fail("booked"))
+    ledger.settle(ledger.reserve(request(), "recorded"), Usage(1, 0, 1, 0), "recorded")

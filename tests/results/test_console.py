@@ -216,3 +216,12 @@ def test_ctrl_c_gives_the_cursor_back():
     assert status != 0
     assert "interrupted in" in text
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
+
+
+def test_nothing_is_said_to_be_left_of_a_phase_that_goes_on_when_all_is_counted():
+    now = [0.0]
+    phase = Phase("design", 6, 1, "candidates", lambda: now[0])
+    now[0], phase.completed = 3.0, 3
+    assert "3.0 s left" in phase.facts()
+    phase.completed = 6
+    assert not any("left" in fact for fact in phase.facts())

@@ -1,6 +1,7 @@
 """The journal: nothing is done twice, nothing finished is lost."""
 
 import json
+import resource
 import subprocess
 import sys
 
@@ -72,7 +73,7 @@ def test_a_killed_process_leaves_no_lock(tmp_path):
 
 def test_other_settings_are_another_run(tmp_path):
     Journal(tmp_path, IDENTITY).close()
-    with pytest.raises(UserError, match=r"settings: .*'k': 3.* → .*'k': 4"):
+    with pytest.raises(UserError, match=r"\(settings\.k: 3 → 4\)"):
         Journal(tmp_path, {"task": "t", "settings": {"k": 4}})
     Journal(tmp_path, IDENTITY).close()  # the failure let go of the lock
 
@@ -89,6 +90,32 @@ def test_a_path_that_cannot_be_a_directory(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         Journal(tmp_path / "file" / "run", IDENTITY)
+
+
+def test_a_journal_of_bytes_that_are_no_text_names_the_line(tmp_path):
+    Journal(tmp_path, IDENTITY).close()
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(path.read_bytes() + b"\xff\xfe\n")
+    with pytest.raises(UserError, match="line 2"):
+        Journal(tmp_path, IDENTITY)
+
+
+def test_a_half_written_event_is_taken_back(tmp_path):
+    """Ten bytes fit: the event after it, when there is room again, has a line of its own."""
+    journal = Journal(tmp_path, IDENTITY)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (journal.path.stat().st_size + 10, hard))
+    try:
+        with pytest.raises(UserError, match=r"cannot write.*too large.*resumes"):
+            journal.record("a", 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    journal.record("b", 2)
+    journal.close()
+    again = Journal(tmp_path, IDENTITY)
+    assert again.holds("b")
+    assert not again.holds("a")
+    again.close()
 
 
 def test_a_full_disk_is_one_clear_error(tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import resource
 import threading
 
 import jax
@@ -223,7 +224,7 @@ def test_a_key_or_quota_that_ends_ends_the_run_which_resumes_to_the_same_result(
     client = Scripted(recorded, {turn: broken})
     with pytest.raises(UserError, match=r"no credit.*`qllm-jax resume`"):
         run(climbing, config, client, tmp_path / "ended", fake_measure("r2c2"))
-    assert "failed" not in (tmp_path / "ended" / "journal.jsonl").read_text()
+    assert '.failed"' not in (tmp_path / "ended" / "journal.jsonl").read_text()
     mended = Scripted(recorded, {})
     resumed = run(climbing, config, mended, tmp_path / "ended", fake_measure("r2c2"))
     whole = run(climbing, config, mended, tmp_path / "whole", fake_measure("r2c2"))
@@ -277,7 +278,9 @@ def test_a_budget_that_ends_at_the_review_ends_the_run_and_a_larger_one_asks_for
         climbing, with_synthesis(max_calls=60), client, tmp_path / "b", fake_measure("r2c2")
     )
     assert summary(large) == summary(whole)
-    assert large.notes == whole.notes == ()
+    assert large.notes == whole.notes
+    assert not any("was not asked" in note for note in large.notes)
+    assert "unknown (llm.prices)" in large.notes[0]
 
 
 def test_a_diverged_candidate_counts_as_last_in_the_agreement(
@@ -390,6 +393,72 @@ def test_a_budget_ends_the_run_with_what_it_has_and_a_larger_one_resumes_it(
     large = run(climbing, with_synthesis(max_calls=60), client, tmp_path, fake_measure("r2c2"))
     assert large.stopped == "rounds"
     assert large.chosen.name == "r2c2"
+
+
+def test_killed_at_any_booking_it_resumes_to_the_same_result_and_pays_for_nothing_twice(
+    climbing, with_synthesis, recorded, fake_measure, tmp_path, monkeypatch
+):
+    """Calls of a provider that is paid: each is reserved, answered, settled and journaled."""
+    config = with_synthesis(num_rounds=1, evaluator="measured", final_seeds=0)
+
+    class Counting(Scripted):
+        asked = 0
+
+        def complete(self, request):
+            Counting.asked += 1
+            return super().complete(request)
+
+    whole = run(climbing, config, Counting(recorded, {}), tmp_path / "whole", fake_measure("r1c2"))
+    assert Counting.asked == 4
+    record = Journal.record
+    for death in ("ledger.0.reserved", "ledger.2.reserved", "ledger.1.settled", "r1c2.answer0"):
+        dead = []
+
+        def dying(self, step, value, *, seconds=0.0, death=death, dead=dead):
+            if step == death or dead:
+                dead.append(step)
+                raise Kill
+            record(self, step, value, seconds=seconds)
+
+        Counting.asked, directory = 0, tmp_path / death
+        monkeypatch.setattr(Journal, "record", dying)
+        with pytest.raises(Kill):
+            run(climbing, config, Counting(recorded, {}), directory, fake_measure("r1c2"))
+        monkeypatch.setattr(Journal, "record", record)
+        steps = [
+            json.loads(x)["step"] for x in (directory / "journal.jsonl").read_text().splitlines()
+        ]
+        numbers = {step.split(".")[1] for step in steps if step.startswith("ledger")}
+        in_flight = sum(f"ledger.{n}.settled" not in steps for n in numbers)
+        resumed = run(climbing, config, Counting(recorded, {}), directory, fake_measure("r1c2"))
+        assert summary(resumed) == summary(whole)
+        (cost,) = resumed.costs
+        # What was in flight is charged at its worst case, as an attempt that failed.
+        assert cost.failed_attempts == in_flight
+        assert cost.usage.output_tokens >= 16_384 * in_flight
+        if death == "r1c2.answer0":
+            assert Counting.asked == cost.calls == 4  # its transcript was there: not asked again
+
+
+@pytest.mark.parametrize("limit", [1_500, 6_000, 9_000])
+def test_a_disk_that_fills_up_is_one_error_and_nothing_is_lost(
+    climbing, config, recorded, fake_measure, tmp_path, limit
+):
+    """Files may not grow beyond a limit for a while; what fails first differs with it."""
+    client = Scripted(recorded, {})
+    whole = run(climbing, config, client, tmp_path / "whole", fake_measure("r2c2"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(UserError, match="cannot write"):
+            run(climbing, config, client, tmp_path / "full", fake_measure("r2c2"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    lines = (tmp_path / "full" / "journal.jsonl").read_bytes().split(b"\n")
+    assert lines[-1] == b""  # no torn line
+    assert not list((tmp_path / "full").rglob("*.partial"))
+    resumed = run(climbing, config, client, tmp_path / "full", fake_measure("r2c2"))
+    assert summary(resumed) == summary(whole)
 
 
 def test_no_progress_stops_the_loop(climbing, with_synthesis, recorded, fake_measure, tmp_path):
