@@ -16,7 +16,7 @@ from qllm_jax.config import (
 from qllm_jax.envs.team import TeamEnv
 from qllm_jax.networks import make_mixer
 from qllm_jax.tasks.spec import TaskSpec
-from qllm_jax.training import run_training
+from qllm_jax.training import chunk, fleet, run_training, runner
 from qllm_jax.types import TimeStep
 
 
@@ -167,3 +167,46 @@ def reference(spec, vdn, config):
     reports = []
     output = run_training(spec, vdn, config, on_chunk=reports.append)
     return output, reports
+
+
+@pytest.fixture(scope="module")
+def shared_programs():
+    """Within a module, equal settings of one environment and mixer are compiled once.
+
+    Most tests train the same small program again, stopped, continued or with other runs; tracing
+    it anew each time would be most of what they cost.
+    """
+    programs, calls, initialisers, kept = {}, {}, {}, []
+
+    def make_program(env, mixer, config, outcome=None):
+        budget = dataclasses.replace(
+            config.runner, num_seeds=1, first_seed=0, num_devices=None, memory_gib=None
+        )
+        key = (id(env), id(mixer), config.agent, config.learner, budget, id(outcome))
+        if key not in programs:
+            kept.append((env, mixer, outcome))  # so that no id is given away again
+            programs[key] = chunk.make_program(env, mixer, config, outcome)
+        return programs[key]
+
+    def place_key(program, placement):
+        return id(program), len(placement.runs), tuple(placement.devices)
+
+    def compile_chunk(program, placement, precision):
+        key = (*place_key(program, placement), precision)
+        if key not in calls:
+            kept.append(program)
+            calls[key] = chunk.compile_chunk(program, placement, precision)
+        return calls[key].for_runs(placement)
+
+    def make_initialiser(program, placement):
+        key = place_key(program, placement)
+        if key not in initialisers:
+            kept.append(program)
+            initialisers[key] = chunk.make_initialiser(program, placement)
+        return initialisers[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "make_program", make_program)
+        patch.setattr(fleet, "compile_chunk", compile_chunk)
+        patch.setattr(fleet, "make_initialiser", make_initialiser)
+        yield

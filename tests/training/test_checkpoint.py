@@ -13,6 +13,7 @@ from qllm_jax.errors import UserError
 from qllm_jax.training import run_training
 from qllm_jax.training.checkpoint import Checkpoints
 
+pytestmark = pytest.mark.usefixtures("shared_programs")
 STATE = {"weights": np.arange(6, dtype=np.float32).reshape(2, 3), "none": None}
 CURVES = {"return": np.zeros((2, 3))}
 

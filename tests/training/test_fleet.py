@@ -14,6 +14,7 @@ from qllm_jax.training.chunk import compile_chunk
 from qllm_jax.training.fleet import Fleet, memory_limit, state_bytes
 from qllm_jax.training.placement import place_runs
 
+pytestmark = pytest.mark.usefixtures("shared_programs")
 _GIB = 2**30
 
 

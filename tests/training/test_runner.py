@@ -17,6 +17,8 @@ from qllm_jax.training import (
     runs_for_tournament,
 )
 
+pytestmark = pytest.mark.usefixtures("shared_programs")
+
 
 def total(agent_qs, state):
     return jnp.sum(agent_qs)
@@ -119,7 +121,7 @@ def test_a_training_is_traced_and_compiled_once(spec, vdn, config, monkeypatch):
         return original(*args)
 
     monkeypatch.setattr(chunk_module, "run_chunk", counted)
-    run_training(spec, vdn, with_runner(config, num_evaluations=4))
+    run_training(spec, vdn, with_runner(config, num_evaluations=5))  # compiled by no other test
     assert len(traces) == 1
 
 
