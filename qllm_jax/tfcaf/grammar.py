@@ -15,7 +15,7 @@ from qllm_jax.tfcaf.lifting import lift
 
 ALLOWED_NODES: tuple[type[ast.AST], ...] = (
     *(ast.Module, ast.FunctionDef, ast.arguments, ast.arg, ast.Return, ast.Lambda),
-    *(ast.Assign, ast.AugAssign, ast.AnnAssign, ast.For, ast.If, ast.With, ast.withitem),
+    *(ast.Assign, ast.AugAssign, ast.AnnAssign, ast.For, ast.While, ast.If, ast.With, ast.withitem),
     *(ast.Expr, ast.Pass, ast.Break, ast.Continue, ast.Assert, ast.Raise),
     *(ast.Import, ast.ImportFrom, ast.alias),
     *(ast.IfExp, ast.BoolOp, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Call, ast.keyword),
@@ -30,7 +30,6 @@ ALLOWED_NODES: tuple[type[ast.AST], ...] = (
 )
 
 _FIXES = {
-    "While": ("while", "Use `for … in range(n)` with a fixed n, or array operations."),
     "Try": ("try", "Write the function so that it cannot fail, for example with `where`."),
     "TryStar": ("try", "Write the function so that it cannot fail, for example with `where`."),
     "ClassDef": ("class", "Write plain functions; a TFCAF has no learned parameters or state."),
@@ -229,9 +228,9 @@ def check_node(node: ast.AST, private: frozenset[str] = frozenset()) -> None:
             _check_with(node)
         case ast.comprehension(is_async=1):
             raise TranslationError("async", "An async loop is not allowed.", "Use `for`.", line)
-        case ast.For(orelse=[first, *_]):
+        case ast.For(orelse=[first, *_]) | ast.While(orelse=[first, *_]):
             raise TranslationError(
-                "for-else", "`else` after `for` is not allowed.", "Drop it.", first.lineno
+                "for-else", "`else` after a loop is not allowed.", "Drop it.", first.lineno
             )
 
 

@@ -13,6 +13,7 @@ MAX_NODES = 20_000  # syntax nodes
 MAX_STEPS = 60_000  # nodes evaluated, loops unrolled
 MAX_CALL_DEPTH = 12  # of helper calls
 MAX_ITERATIONS = 4_096  # of one loop
+MAX_PASSES = 256  # of a `while`, which is written out
 MAX_ITEMS = 4_096  # of one static container
 MAX_WEIGHT = 8_192  # of a static container, with all that its items hold
 MAX_LINES = 3_000  # emitted statements

@@ -36,7 +36,6 @@ SNIPPETS = {  # one statement for each node class outside of the grammar
     "SetComp": "w = {1 for a in range(2)}",
     "Try": "try:\n        w = 1\n    except ValueError:\n        pass",
     "TryStar": "try:\n        w = 1\n    except* ValueError:\n        pass",
-    "While": "while True:\n        pass",
     "Yield": "yield q",
     "YieldFrom": "yield from q",
 }

@@ -220,6 +220,11 @@ def _extreme(name: str) -> Handler:
     def handler(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
         from qllm_jax.tfcaf.interpreter.loops import iterate
 
+        if kwargs and set(kwargs) == {"key"} and len(args) == 1:
+            reverse = {"reverse": static(True)} if name == "max" else {}
+            ordered = _sorted(run, args, {**kwargs, **reverse})
+            if isinstance(ordered, Sequence) and ordered.items:
+                return ordered.items[0]
         if kwargs:
             raise run.refuse("argument", f"`{name}` with keywords.", "Use plain numbers.")
         items = args if len(args) > 1 else items_of(run, args[0], name) if args else []

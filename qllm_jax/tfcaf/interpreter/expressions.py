@@ -341,7 +341,7 @@ def _slice(run: Run, node: ast.Slice) -> Value:
 
 @expression(ast.Lambda)
 def _lambda(run: Run, node: ast.Lambda) -> Value:
-    from qllm_jax.tfcaf.interpreter.functions import make_function
+    from qllm_jax.tfcaf.interpreter.definitions import make_function
 
     return make_function(run, node)
 

@@ -14,6 +14,8 @@ from qllm_jax.tfcaf import limits
 from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.emit import Define, Variant, merge
 from qllm_jax.tfcaf.interpreter import branches
+from qllm_jax.tfcaf.interpreter.definitions import Definition, last_reads, parameters
+from qllm_jax.tfcaf.interpreter.factories import call_factory, makes_functions
 from qllm_jax.tfcaf.interpreter.forms import emittable, item_of, named
 from qllm_jax.tfcaf.interpreter.state import Frame, Leave, Run, Scope
 from qllm_jax.tfcaf.lifting import origin
@@ -27,55 +29,6 @@ from qllm_jax.tfcaf.values import (
     describe,
     static,
 )
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class Definition:
-    """A function of the source.
-
-    Attributes:
-        node: Its definition.
-        scope: Where it was defined; its free names are looked up there.
-        define: Where it is emitted; None for a lambda that is written out where it is called.
-        name: What the author calls it.
-        defaults: Values of its defaults, by parameter.
-        no_grad: Decorated so that no gradient flows out of it.
-    """
-
-    node: ast.FunctionDef | ast.Lambda
-    scope: Scope
-    define: Define | None
-    name: str
-    defaults: dict[str, Value]
-    no_grad: bool = False
-
-
-def make_function(
-    run: Run, node: ast.FunctionDef | ast.Lambda, name: str = "", define: Define | None = None
-) -> Function:
-    """A function value for a definition, in the current scope."""
-    arguments = node.args
-    positional = [*arguments.posonlyargs, *arguments.args]
-    given: list[tuple[ast.arg, ast.expr | None]] = list(
-        zip(
-            positional[len(positional) - len(arguments.defaults) :], arguments.defaults, strict=True
-        )
-    )
-    given += list(zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True))
-    defaults = {a.arg: run.evaluate(d) for a, d in given if d is not None}
-    decorators = node.decorator_list if isinstance(node, ast.FunctionDef) else []
-    no_grad = any(
-        ast.unparse(d).removesuffix("()").endswith(("no_grad", "inference_mode"))
-        for d in decorators
-    )
-    definition = Definition(node, run.scope, define, name, defaults, no_grad)
-    return Function(definition, Code(name or "function"))
-
-
-def parameters(node: ast.FunctionDef | ast.Lambda) -> list[str]:
-    """Names of all parameters, in order."""
-    a = node.args
-    return [p.arg for p in [*a.posonlyargs, *a.args, *a.kwonlyargs]]
 
 
 def call_function(
@@ -92,8 +45,8 @@ def call_function(
     bound = bind(run, definition, args, kwargs)
     if definition.define is None:
         return _call_inline(run, definition, bound)
-    if _makes_functions(definition.node):
-        return _call_factory(run, definition, bound)
+    if makes_functions(definition.node):
+        return call_factory(run, definition, bound)
     given = set(parameters(definition.node)[: len(args)]) | set(kwargs)
     local = {name: _as_parameter(run, name, value) for name, value in bound.items()}
     result, variant = interpret(run, definition, local)
@@ -300,72 +253,6 @@ def _call_inline(run: Run, definition: Definition, bound: dict[str, Value]) -> V
         run.frames.pop()
 
 
-def _makes_functions(node: ast.AST) -> bool:
-    """Whether a function's last statement returns a function that it defines, or a lambda."""
-    assert isinstance(node, ast.FunctionDef)
-    match node.body[-1]:
-        case ast.Return(value=ast.Lambda()):
-            return True
-        case ast.Return(value=ast.Name(id=name)):
-            return any(isinstance(n, ast.FunctionDef) and n.name == name for n in node.body)
-    return False
-
-
-def _call_factory(run: Run, definition: Definition, bound: dict[str, Value]) -> Value:
-    """A function that makes a function: what it makes is emitted where it is called.
-
-    Its variables become variables of the caller, under names of their own.
-    """
-    node = definition.node
-    assert isinstance(node, ast.FunctionDef)
-    scope = Scope(definition.scope, "function")
-    for name, value in bound.items():
-        scope.values[name] = _held_by_factory(run, name, value)
-    run.frames.append(Frame(node, scope, last_reads=last_reads(node)))
-    try:
-        with run.inside(scope):
-            for inner in node.body[:-1]:
-                _run_in_factory(run, definition, inner)
-            last = node.body[-1]
-            assert isinstance(last, ast.Return)
-            assert last.value is not None
-            return run.evaluate(last.value)
-    finally:
-        run.frames.pop()
-
-
-def _run_in_factory(run: Run, definition: Definition, inner: ast.stmt) -> None:
-    run.line = inner.lineno
-    match inner:
-        case ast.FunctionDef():
-            place = Define([])
-            run.functions[id(place)] = place
-            run.out.append(place)
-            run.bind(inner.name, make_function(run, inner, run.fresh(inner.name), place))
-        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
-            if inner.value is not None:
-                run.bind(name, _held_by_factory(run, name, run.evaluate(inner.value)))
-        case ast.Expr(value=ast.Constant()) | ast.Pass():
-            pass
-        case _:
-            raise run.refuse(
-                "return-type",
-                f"`{definition.name}` returns a function, and does more than assign before.",
-                "Write a plain function with one more argument.",
-            )
-
-
-def _held_by_factory(run: Run, name: str, value: Value) -> Value:
-    """A value as what a factory made sees it, whatever happens to the caller's variables."""
-    if isinstance(value, Static) and isinstance(value.value, bool | int | float | str):
-        return static(value.value)
-    if isinstance(value, Array):
-        held = run.fresh(run.spell(name))
-        run.emit(f"{held} = {value.code.text}")
-        return named(value, Code(held))
-    return value
-
-
 def call_symbolic(run: Run, function: Value, args: list[Value], what: str) -> tuple[Value, Code]:
     """Call a function that an operation such as `vmap` is given, and say how to write it.
 
@@ -406,20 +293,3 @@ def call_symbolic(run: Run, function: Value, args: list[Value], what: str) -> tu
     if text.endswith(plain) and text[: -len(plain)].replace(".", "").isidentifier():
         return result, Code(text[: -len(plain)])
     return result, Code(f"lambda {', '.join(places)}: {text}", c.LAMBDA)
-
-
-def last_reads(node: ast.FunctionDef) -> dict[str, int]:
-    """For each name, the last line that may read it; a read in a loop reaches to its end."""
-    reads: dict[str, int] = {}
-    pending: list[tuple[ast.AST, int]] = [(child, 0) for child in node.body]
-    while pending:
-        item, until = pending.pop()
-        if isinstance(item, ast.For | ast.FunctionDef | ast.Lambda):
-            end = item.end_lineno or 0
-            until = max(until, end if isinstance(item, ast.For) else node.end_lineno or 0)
-        if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Load):
-            reads[item.id] = max(reads.get(item.id, 0), item.lineno, until)
-        if isinstance(item, ast.AugAssign) and isinstance(item.target, ast.Name):
-            reads[item.target.id] = max(reads.get(item.target.id, 0), item.lineno, until)
-        pending += [(child, until) for child in ast.iter_child_nodes(item)]
-    return reads

@@ -83,6 +83,33 @@ def _for(run: Run, node: ast.For) -> Leave | None:
     return _unrolled(run, node, sequence)
 
 
+@statement(ast.While)
+def _while(run: Run, node: ast.While) -> Leave | None:
+    """A loop whose condition is known at translation is written out, pass by pass."""
+    for _ in range(limits.MAX_PASSES):
+        test = run.evaluate(node.test)
+        if isinstance(test, Array):
+            raise _endless(run, "loops until the data says stop")
+        if not static_truth(run, test):
+            return None
+        start = len(run.out)
+        leave = run.execute(node.body)
+        _drop_jump(run, start)
+        if leave is not None and leave.how == "return":
+            return leave
+        if leave is not None and leave.how == "break":
+            return None
+    raise _endless(run, f"has not stopped after {limits.MAX_PASSES} passes")
+
+
+def _endless(run: Run, what: str) -> Exception:
+    return run.refuse(
+        "while",
+        f"This `while` {what}.",
+        "Use `for … in range(n)` with a fixed n, or array operations.",
+    )
+
+
 def emittable_iterable(sequence: Sequence) -> bool:
     """Whether a loop can go over it in the emitted source."""
     plain = sequence if sequence.kind in ("list", "tuple", "range") else None

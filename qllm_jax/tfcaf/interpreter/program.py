@@ -15,7 +15,7 @@ from qllm_jax.tfcaf.comments import Comments
 from qllm_jax.tfcaf.contract import TranslationError
 from qllm_jax.tfcaf.emit import Body, Define, Note, render
 from qllm_jax.tfcaf.grammar import MODULES
-from qllm_jax.tfcaf.interpreter import functions
+from qllm_jax.tfcaf.interpreter import definitions, functions
 from qllm_jax.tfcaf.interpreter.names import member
 from qllm_jax.tfcaf.interpreter.state import Run
 from qllm_jax.tfcaf.values import (
@@ -89,7 +89,7 @@ def read_function(
     run = Run(dialect, identifiers, comments, single_row=single_row)
     _collect(run, tree)
     lead: Shape = (Batch(),) if batched else ()
-    names = functions.parameters(entry)
+    names = definitions.parameters(entry)
     shapes = ((*lead, num_agents), (*lead, state_dim))
     args: list[Value] = [
         Array(shape, "float", Code(name), grad=first, cell=Cell(name))
@@ -188,7 +188,7 @@ def _define(run: Run, node: ast.FunctionDef, body: Body) -> None:
     run.functions[id(place)] = place
     if node.name not in run.ours:
         body.append(place)
-    run.bind(node.name, functions.make_function(run, node, node.name, place))
+    run.bind(node.name, definitions.make_function(run, node, node.name, place))
 
 
 def _check_result(run: Run, entry: ast.FunctionDef, result: Value, batched: bool) -> str:

@@ -13,9 +13,10 @@ from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.emit import Branch, Define, Doc, Line
 from qllm_jax.tfcaf.interpreter import branches, indexing, mutation
 from qllm_jax.tfcaf.interpreter.containers import refuse_global_change
+from qllm_jax.tfcaf.interpreter.definitions import make_function
 from qllm_jax.tfcaf.interpreter.expressions import binary, static_key, truth_array
 from qllm_jax.tfcaf.interpreter.forms import emittable, named, static_truth
-from qllm_jax.tfcaf.interpreter.functions import make_function, stopped
+from qllm_jax.tfcaf.interpreter.functions import stopped
 from qllm_jax.tfcaf.interpreter.loops import unpacked
 from qllm_jax.tfcaf.interpreter.state import Leave, Run, statement
 from qllm_jax.tfcaf.values import (

@@ -1,7 +1,6 @@
-"""Functions of functions in jax: vmap, cond, switch, fori_loop, scan.
+"""Functions of functions in jax: vmap, cond, switch, jit, tree_map.
 
-Loops have static trip counts and stay loops in the emitted source. `cond` and `switch` on data
-become choices by `where`, which is what they are under `vmap`.
+`cond` and `switch` on data become choices by `where`, which is what they are under `vmap`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 from qllm_jax.tfcaf import code as c
-from qllm_jax.tfcaf import limits
 from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.ops.numpy_like import both
@@ -27,10 +25,7 @@ from qllm_jax.tfcaf.values import (
     Transformed,
     Value,
     describe,
-    promote,
     same_dim,
-    same_shape,
-    static,
 )
 
 
@@ -71,13 +66,13 @@ def leaves(value: Value) -> list[Array]:
     return found
 
 
-def _symbolic(ctx: OpCall, function: Value, args: list[Value]) -> tuple[Value, Code]:
+def symbolic(ctx: OpCall, function: Value, args: list[Value]) -> tuple[Value, Code]:
     from qllm_jax.tfcaf.interpreter.functions import call_symbolic
 
     return call_symbolic(ctx.run, function, args, ctx.shown)
 
 
-def _call(ctx: OpCall, function: Value, args: list[Value]) -> Value:
+def call(ctx: OpCall, function: Value, args: list[Value]) -> Value:
     from qllm_jax.tfcaf.interpreter.calls import call
 
     return call(ctx.run, function, args, {})
@@ -106,16 +101,16 @@ def vmap(ctx: OpCall, function: Value, in_axes: Value, out_axes: Value, **sizes:
         if kwargs:
             raise ctx.refuse("argument", "mapped functions take no keywords.", "Pass in order.")
         axes = _axes_of(ctx, in_axes, len(args))
-        size = _mapped_size(ctx, args, axes)
-        given = [_element(ctx, arg, axis) for arg, axis in zip(args, axes, strict=True)]
-        result, code = _symbolic(ctx, function, given)
+        size = mapped_size(ctx, args, axes)
+        given = [element_of(ctx, arg, axis) for arg, axis in zip(args, axes, strict=True)]
+        result, code = symbolic(ctx, function, given)
         options: dict[str, Any] = {}
         if any(axis != 0 for axis in axes):
             options["in_axes"] = in_axes.code
         if place:
             options["out_axes"] = place
         call = c.call(c.call("jax.vmap", [code], options).text, list(args))
-        return _with_axis(ctx, result, call, size, place)
+        return with_axis(ctx, result, call, size, place)
 
     return Transformed(apply, c.call("jax.vmap", [function.code]))
 
@@ -130,7 +125,7 @@ def vectorize(ctx: OpCall, function: Value, otypes: Value) -> Value:
         arrays = [ctx.array(arg) for arg in args]
         shape = ctx.broadcast(*arrays)
         singles: list[Value] = [ctx.result((), x.dtype, x.code, x) for x in arrays]
-        result, code = _symbolic(ctx, function, singles)
+        result, code = symbolic(ctx, function, singles)
         made = ctx.array(result)
         if made.shape != ():
             raise ctx.refuse("shape", "the function gives an array.", "Return one number.")
@@ -147,7 +142,7 @@ def _axes_of(ctx: OpCall, in_axes: Value, count: int) -> list[int | None]:
     return [None if ctx.is_none(item) else ctx.int(item, "in_axes") for item in items]
 
 
-def _mapped_size(ctx: OpCall, args: list[Value], axes: list[int | None]) -> Dim:
+def mapped_size(ctx: OpCall, args: list[Value], axes: list[int | None]) -> Dim:
     """The common size of the mapped axes."""
     sizes: list[Dim] = []
     for arg, axis in zip(args, axes, strict=True):
@@ -162,7 +157,7 @@ def _mapped_size(ctx: OpCall, args: list[Value], axes: list[int | None]) -> Dim:
     return sizes[0]
 
 
-def _element(ctx: OpCall, arg: Value, axis: int | None) -> Value:
+def element_of(ctx: OpCall, arg: Value, axis: int | None) -> Value:
     """What the function gets: the argument without its mapped axis."""
     if axis is None:
         return arg
@@ -174,7 +169,7 @@ def _element(ctx: OpCall, arg: Value, axis: int | None) -> Value:
     )
 
 
-def _with_axis(ctx: OpCall, result: Value, call: Code, size: Dim, place: int = 0) -> Value:
+def with_axis(ctx: OpCall, result: Value, call: Code, size: Dim, place: int = 0) -> Value:
     """The results of all elements, along a new axis."""
 
     def widen(x: Array, code: Code) -> Array:
@@ -190,9 +185,9 @@ def _with_axis(ctx: OpCall, result: Value, call: Code, size: Dim, place: int = 0
 @op("jnp", "lax.map", "function|f, xs, *, batch_size!=None")
 def lax_map(ctx: OpCall, function: Value, xs: Value) -> Value:
     """The function on each entry of the first axis, one after the other."""
-    size = _mapped_size(ctx, [xs], [0])
-    result, code = _symbolic(ctx, function, [_element(ctx, xs, 0)])
-    return _with_axis(ctx, result, c.call("jax.lax.map", [code, xs.code]), size)
+    size = mapped_size(ctx, [xs], [0])
+    result, code = symbolic(ctx, function, [element_of(ctx, xs, 0)])
+    return with_axis(ctx, result, c.call("jax.lax.map", [code, xs.code]), size)
 
 
 @both("apply_along_axis", "function|func1d, axis, x|arr")
@@ -201,7 +196,7 @@ def apply_along_axis(ctx: OpCall, function: Value, axis: Value, x: Value) -> Val
     x = ctx.array(x)
     place = ctx.axis(x, axis)
     ctx.refuse_mixing(x, [place])
-    result, code = _symbolic(ctx, function, [ctx.result((x.shape[place],), x.dtype, x.code, x)])
+    result, code = symbolic(ctx, function, [ctx.result((x.shape[place],), x.dtype, x.code, x)])
     made = ctx.array(result)
     shape = (*x.shape[:place], *made.shape, *x.shape[place + 1 :])
     return ctx.result(shape, made.dtype, c.call("jnp.apply_along_axis", [code, place, x]), made)
@@ -228,7 +223,7 @@ def tree_map(ctx: OpCall, function: Value, tree: Value, rest: list[Value]) -> Va
         return Sequence(items, tree.kind, c.display([i.code for i in items], tree.kind == "tuple"))
     if isinstance(tree, Mapping):
         raise ctx.refuse("type", "maps over dicts are not supported.", "Use a tuple.")
-    return _call(ctx, function, [tree, *rest])
+    return call(ctx, function, [tree, *rest])
 
 
 # -- choices ----------------------------------------------------------------------------------
@@ -238,9 +233,9 @@ def tree_map(ctx: OpCall, function: Value, tree: Value, rest: list[Value]) -> Va
 def cond(ctx: OpCall, test: Value, body: Value, orelse: Value, operands: list[Value]) -> Value:
     """One of two functions; on data both run and `where` chooses."""
     if isinstance(test, Static):
-        return _call(ctx, body if test.value else orelse, operands)
+        return call(ctx, body if test.value else orelse, operands)
     condition = _scalar(ctx, test)
-    return _choose(ctx, condition, _call(ctx, body, operands), _call(ctx, orelse, operands))
+    return _choose(ctx, condition, call(ctx, body, operands), call(ctx, orelse, operands))
 
 
 def _scalar(ctx: OpCall, test: Value) -> Array:
@@ -264,11 +259,11 @@ def switch(ctx: OpCall, index: Value, functions: Value, operands: list[Value]) -
     if not choices:
         raise ctx.refuse("argument", "there is no branch.", "Pass at least one function.")
     if isinstance(index, Static):
-        return _call(ctx, choices[min(max(ctx.int(index), 0), len(choices) - 1)], operands)
+        return call(ctx, choices[min(max(ctx.int(index), 0), len(choices) - 1)], operands)
     number = ctx.array(index)
     if number.shape != ():
         raise ctx.refuse("shape", "the index is not a scalar.", "Index with one number.")
-    results = [_call(ctx, function, operands) for function in choices]
+    results = [call(ctx, function, operands) for function in choices]
     chosen = results[-1]
     for position in reversed(range(len(results) - 1)):
         code = c.compare(number.code, [ast.LtE], [c.literal(position)])
@@ -277,131 +272,3 @@ def switch(ctx: OpCall, index: Value, functions: Value, operands: list[Value]) -
 
 
 # -- loops ------------------------------------------------------------------------------------
-
-
-@op("jnp", "lax.fori_loop", "lower, upper, body|body_fun, init|init_val, *, unroll=None")
-def fori_loop(
-    ctx: OpCall, lower: Value, upper: Value, body: Value, init: Value, unroll: Value
-) -> Value:
-    """A loop over a static range of integers."""
-    trips = ctx.int(upper, "upper") - ctx.int(lower, "lower")
-    _check_trips(ctx, trips)
-    counter = ctx.result((), "int", Code("i"))
-    carry, code = _fixed_point(
-        ctx, as_arrays(ctx, init), lambda carry: _symbolic(ctx, body, [counter, carry])
-    )
-    call = c.call("jax.lax.fori_loop", [lower.code, upper.code, code, _shown(ctx, init, carry)])
-    return map_leaves(carry, lambda x, text: ctx.result(x.shape, x.dtype, text, x), call)
-
-
-def _check_trips(ctx: OpCall, trips: int) -> None:
-    if trips > limits.MAX_ITERATIONS:
-        raise limits.too_big(f"A loop of {trips} rounds", ctx.line)
-
-
-def _fixed_point(
-    ctx: OpCall, init: Value, step: Callable[[Value], tuple[Value, Code]]
-) -> tuple[Value, Code]:
-    """What a loop carries, once a round gives back what it was given; and the body's source."""
-    carry = init
-    for _ in range(3):
-        result, code = step(
-            map_leaves(carry, lambda x, text: ctx.result(x.shape, x.dtype, text, x))
-        )
-        before, after = leaves(carry), leaves(as_arrays(ctx, result))
-        if len(before) != len(after) or not all(
-            same_shape(a.shape, b.shape) for a, b in zip(before, after, strict=True)
-        ):
-            raise ctx.refuse(
-                "shape",
-                f"the loop is given {_shapes(before)} and gives back {_shapes(after)}.",
-                "Give back what is carried, in the same shapes.",
-            )
-        settled = [
-            dataclasses.replace(a, dtype=promote(a.dtype, b.dtype), grad=a.grad or b.grad)
-            for a, b in zip(before, after, strict=True)
-        ]
-        if all(
-            (a.dtype, a.grad) == (b.dtype, b.grad) for a, b in zip(before, settled, strict=True)
-        ):
-            return carry, code
-        carry = _replaced_leaves(carry, settled)
-    raise ctx.refuse("dtype", "the loop's dtypes do not settle.", "Start from floats.")
-
-
-def _replaced_leaves(tree: Value, arrays: list[Array]) -> Value:
-    """The tree with other arrays in the places of its own."""
-    pending = iter(arrays)
-    return map_leaves(tree, lambda x, text: next(pending))
-
-
-def _shapes(arrays: list[Array]) -> str:
-    return ", ".join(describe(array) for array in arrays) or "nothing"
-
-
-def _shown(ctx: OpCall, init: Value, carry: Value) -> Code:
-    """The initial value as the author wrote it, cast where the loop makes floats of it."""
-    same = all(
-        a.dtype == b.dtype for a, b in zip(leaves(as_arrays(ctx, init)), leaves(carry), strict=True)
-    )
-    if same:
-        return init.code
-    if isinstance(init, Sequence):
-        parts = zip(init.items, carry.items, strict=True)  # type: ignore[attr-defined]
-        return c.display([_shown(ctx, a, b) for a, b in parts], init.kind == "tuple")
-    wanted = leaves(carry)[0].dtype
-    return ctx.cast(ctx.array(init), wanted).code
-
-
-@op("jnp", "lax.scan", "body|f, init, xs=None, length=None, reverse=False, unroll=1")
-def scan(
-    ctx: OpCall, body: Value, init: Value, xs: Value, length: Value, reverse: Value, unroll: Value
-) -> Value:
-    """A loop over the first axis of arrays, which also stacks what each round gives."""
-    size: Dim
-    if leaves(as_arrays(ctx, xs)):
-        size = _mapped_size(ctx, [xs], [0])
-        element = _element(ctx, xs, 0)
-    else:
-        size, element = ctx.int(length, "length"), static(None)
-    if not isinstance(size, int):
-        raise ctx.mixes_batch("loops over the batch axis")
-    _check_trips(ctx, size)
-    output: list[Value] = []
-
-    def step(carry: Value) -> tuple[Value, Code]:
-        result, code = _symbolic(ctx, body, [carry, element])
-        if not isinstance(result, Sequence) or len(result.items) != 2:
-            raise ctx.refuse("type", "its body returns no pair.", "Return (carry, output).")
-        output[:] = [result.items[1]]
-        return result.items[0], code
-
-    carry, code = _fixed_point(ctx, as_arrays(ctx, init), step)
-    options: dict[str, Any] = {"reverse": True} if ctx.bool(reverse) else {}
-    if not ctx.is_none(length):
-        options["length"] = length.code
-    call = c.call("jax.lax.scan", [code, _shown(ctx, init, carry), xs.code], options)
-    final = map_leaves(
-        carry, lambda x, text: ctx.result(x.shape, x.dtype, text, x), c.subscript(call, "0")
-    )
-    stacked = output[0]
-    if not ctx.is_none(stacked):
-        stacked = _with_axis(ctx, stacked, c.subscript(call, "1"), size)
-    return Sequence([final, stacked], "tuple", call)
-
-
-@op("jnp", "lax.associative_scan", "function|fn, x|elems, reverse=False, axis=0")
-def associative_scan(ctx: OpCall, function: Value, x: Value, reverse: Value, axis: Value) -> Value:
-    """Running results of an associative function."""
-    x = ctx.array(x)
-    place = ctx.axis(x, axis)
-    ctx.refuse_mixing(x, [place])
-    result, code = _symbolic(ctx, function, [x, x])
-    made = ctx.array(result)
-    if not same_shape(made.shape, x.shape):
-        raise ctx.refuse("shape", "the function changes the shape.", "Use one like jnp.add.")
-    options: dict[str, Any] = {"reverse": True} if ctx.bool(reverse) else {}
-    if place:
-        options["axis"] = place
-    call = c.call("jax.lax.associative_scan", [code, x], options)
-    return ctx.result(x.shape, made.dtype, call, made)

@@ -225,7 +225,7 @@ def diag(ctx: OpCall, x: Value, k: Value) -> Value:
 @op("torch", "torch.diagonal .diagonal", "x|input, offset=0, axis1|dim1=0, axis2|dim2=1")
 def diagonal(ctx: OpCall, x: Value, offset: Value, axis1: Value, axis2: Value) -> Value:
     """The diagonal of two axes, as the last axis."""
-    from qllm_jax.tfcaf.ops.np_shapes import diagonal as shared
+    from qllm_jax.tfcaf.ops.np_rearranging import diagonal as shared
 
     return shared(ctx, x, offset, axis1, axis2)
 

@@ -100,7 +100,7 @@ def chunk(ctx: OpCall, x: Value, count: Value, axis: Value) -> Value:
 )
 def tensor_split(ctx: OpCall, x: Value, sections: Value, axis: Value) -> Value:
     """So many parts, as equal as can be, or parts between indices."""
-    from qllm_jax.tfcaf.ops.np_shapes import split_bounds
+    from qllm_jax.tfcaf.ops.np_rearranging import split_bounds
 
     x = ctx.array(x)
     along = ctx.axis(x, axis)

@@ -6,7 +6,7 @@ from typing import Any
 
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf.code import Code
-from qllm_jax.tfcaf.ops import np_shapes
+from qllm_jax.tfcaf.ops import np_rearranging, np_shapes
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.ops.registry import op
 from qllm_jax.tfcaf.ops.torch_elementwise import same
@@ -354,10 +354,10 @@ def flip_side(ctx: OpCall, x: Value, where: int) -> Array:
 @op("torch", "torch.roll .roll", "x|input, shift|shifts, axis|dims=None")
 def roll(ctx: OpCall, x: Value, shift: Value, axis: Value) -> Value:
     """Elements moved along axes, around the end."""
-    return np_shapes.roll(ctx, x, shift, axis)
+    return np_rearranging.roll(ctx, x, shift, axis)
 
 
 @op("torch", "torch.rot90 .rot90", "x|input, k=1, axes|dims=(0, 1)")
 def rot90(ctx: OpCall, x: Value, k: Value, axes: Value) -> Value:
     """A quarter turn in a plane."""
-    return np_shapes.rot90(ctx, x, k, axes)
+    return np_rearranging.rot90(ctx, x, k, axes)

@@ -1,0 +1,82 @@
+"""What a function of the source is before it is called."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+
+from qllm_jax.tfcaf.code import Code
+from qllm_jax.tfcaf.emit import Define
+from qllm_jax.tfcaf.interpreter.state import Run, Scope
+from qllm_jax.tfcaf.values import (
+    Function,
+    Value,
+)
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Definition:
+    """A function of the source.
+
+    Attributes:
+        node: Its definition.
+        scope: Where it was defined; its free names are looked up there.
+        define: Where it is emitted; None for a lambda that is written out where it is called.
+        name: What the author calls it.
+        defaults: Values of its defaults, by parameter.
+        no_grad: Decorated so that no gradient flows out of it.
+    """
+
+    node: ast.FunctionDef | ast.Lambda
+    scope: Scope
+    define: Define | None
+    name: str
+    defaults: dict[str, Value]
+    no_grad: bool = False
+
+
+def make_function(
+    run: Run, node: ast.FunctionDef | ast.Lambda, name: str = "", define: Define | None = None
+) -> Function:
+    """A function value for a definition, in the current scope."""
+    arguments = node.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    given: list[tuple[ast.arg, ast.expr | None]] = list(
+        zip(
+            positional[len(positional) - len(arguments.defaults) :], arguments.defaults, strict=True
+        )
+    )
+    given += list(zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True))
+    defaults = {a.arg: run.evaluate(d) for a, d in given if d is not None}
+    decorators = node.decorator_list if isinstance(node, ast.FunctionDef) else []
+    no_grad = any(
+        ast.unparse(d).removesuffix("()").endswith(("no_grad", "inference_mode"))
+        for d in decorators
+    )
+    definition = Definition(node, run.scope, define, name, defaults, no_grad)
+    return Function(definition, Code(name or "function"))
+
+
+def parameters(node: ast.FunctionDef | ast.Lambda) -> list[str]:
+    """Names of all parameters, in order."""
+    a = node.args
+    return [p.arg for p in [*a.posonlyargs, *a.args, *a.kwonlyargs]]
+
+
+def last_reads(node: ast.FunctionDef) -> dict[str, int]:
+    """For each name, the last line that may read it; a read in a loop reaches to its end."""
+    reads: dict[str, int] = {}
+    pending: list[tuple[ast.AST, int]] = [(child, 0) for child in node.body]
+    while pending:
+        item, until = pending.pop()
+        if isinstance(item, ast.For | ast.While | ast.FunctionDef | ast.Lambda):
+            end = item.end_lineno or 0
+            until = max(
+                until, end if isinstance(item, ast.For | ast.While) else node.end_lineno or 0
+            )
+        if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Load):
+            reads[item.id] = max(reads.get(item.id, 0), item.lineno, until)
+        if isinstance(item, ast.AugAssign) and isinstance(item.target, ast.Name):
+            reads[item.target.id] = max(reads.get(item.target.id, 0), item.lineno, until)
+        pending += [(child, until) for child in ast.iter_child_nodes(item)]
+    return reads
