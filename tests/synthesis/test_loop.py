@@ -6,26 +6,15 @@ import re
 import resource
 import threading
 
-import jax
-import numpy as np
 import pytest
+from design_loop import NEGATIVE, PROSE, SUM, VDN_CODE, Scripted, quick_verify
 
 from qllm_jax.errors import UserError
-from qllm_jax.llm import AccessError, Completion, LlmError, RecordedClient, Usage
+from qllm_jax.llm import AccessError, LlmError, RecordedClient
 from qllm_jax.synthesis import generate
 from qllm_jax.synthesis import loop as loop_module
 from qllm_jax.synthesis.coder import first_sentence
 from qllm_jax.synthesis.journal import Journal
-from qllm_jax.verify.report import Check, VerificationReport
-
-
-def quick_verify(translation, states=None, igm="report", task=None):
-    """Verification in this process: a negative credit is refused, nothing else."""
-    agent_qs = jax.random.normal(jax.random.key(0), (len(states), translation.num_agents))
-    credits = jax.vmap(jax.grad(translation.function))(agent_qs, np.asarray(states))
-    low = float(np.min(credits))
-    check = Check("igm", low >= 0.0 or igm != "enforce", f"smallest credit {low:.3f}")
-    return VerificationReport((check,), "tested", 0.0)
 
 
 @pytest.fixture(autouse=True)
@@ -179,31 +168,6 @@ def test_two_runs_in_one_directory_are_refused(climbing, config, recorded, fake_
         run(climbing, config, recorded, tmp_path, fake_measure())
 
 
-class Scripted:
-    """Answers by candidate label from the recorded transcripts, or by what the test says."""
-
-    name = "gemini"
-
-    def __init__(self, recorded, answers):
-        self._recorded, self._answers = recorded, answers
-
-    def complete(self, request):
-        from qllm_jax.synthesis.rerecord import turn_label
-
-        label = turn_label(request)
-        if label not in self._answers:
-            return self._recorded.complete(request)
-        answer = self._answers[label]
-        if isinstance(answer, Exception):
-            raise answer
-        text, reason = answer if isinstance(answer, tuple) else (answer, "stop")
-        return Completion(text, Usage(10, 0, 10, 0), "fake-1", reason, 0.0)
-
-
-SUM = "```python\ndef tfcaf(agent_qs, state):\n    return {}\n```"
-VDN_CODE = SUM.format("agent_qs.sum()").replace("def", "import jax.numpy as jnp\n\ndef", 1)
-
-
 def test_a_provider_that_fails_for_one_candidate_leaves_the_others(
     climbing, with_synthesis, recorded, fake_measure, tmp_path
 ):
@@ -303,10 +267,6 @@ def test_a_diverged_candidate_counts_as_last_in_the_agreement(
     events = map(json.loads, (tmp_path / "journal.jsonl").read_text().splitlines())
     (value,) = [event["value"] for event in events if event["step"] == "r1.agreement"]
     assert value["measured"] == ["r1c2", "r1c3", "r1c1"]
-
-
-PROSE = "I would weight the agents by their distance."
-NEGATIVE = SUM.format("agent_qs[0] - agent_qs[1]")
 
 
 def test_empty_answers_and_prose_are_sent_back(
