@@ -5,8 +5,6 @@ Imports the registry's context and values. Used by the interpreter and by all di
 
 from __future__ import annotations
 
-import dataclasses
-
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.ops.context import OpCall
@@ -97,11 +95,3 @@ def _count(consts: object) -> int:
     if isinstance(consts, list | tuple):
         return sum(_count(item) for item in consts)
     return 1
-
-
-def recast(ctx: OpCall, x: Array, kind: str | None) -> Array:
-    """A fresh array in a dtype, as constructors give it."""
-    if kind is None or kind == x.dtype:
-        return x
-    made = ctx.cast(x, kind)  # type: ignore[arg-type]
-    return dataclasses.replace(made, const=None)

@@ -32,7 +32,6 @@ from qllm_jax.tfcaf.values import (
     format_shape,
     num_elements,
     promote,
-    static,
 )
 
 Int: TypeAlias = int  # the class below has methods of the plain names
@@ -347,10 +346,6 @@ class OpCall:
     def promote(self, *arrays: Array) -> Kind:
         """The dtype of a result of several arrays."""
         return promote(*(array.dtype for array in arrays))
-
-    def int_value(self, value: Int) -> Static:
-        """A static integer result."""
-        return static(value)
 
 
 _DTYPE_NAMES: dict[Any, Kind] = {

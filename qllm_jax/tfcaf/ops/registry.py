@@ -154,11 +154,6 @@ def lookup_constant(path: str) -> Value | None:
     return static(found)
 
 
-def known_names(dialect: str, kind: str) -> list[str]:
-    """Registered names of a kind: "." methods, "@" attributes, or a module's prefix."""
-    return [name for d, name in _OPS if d == dialect and name.startswith(kind)]
-
-
 def all_ops() -> list[Op]:
     """Every registered operation, for tests that put all of them through one check."""
     return list(_OPS.values())
