@@ -122,4 +122,5 @@ def td_loss(
 def _over_slots(function: MixerApply) -> MixerApply:
     """A mixer's function of one transition, over `[T, B, ...]`."""
     in_axes = (None, 0, 0, 0)
-    return jax.vmap(jax.vmap(function, in_axes=in_axes), in_axes=in_axes)
+    mixing = jax.named_scope("mixing")(function)
+    return jax.vmap(jax.vmap(mixing, in_axes=in_axes), in_axes=in_axes)

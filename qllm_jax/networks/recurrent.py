@@ -57,6 +57,7 @@ def gru_sequence(
     return _forward(inputs, keep, kernel, bias)[0]
 
 
+@jax.named_scope("agent_forward")
 def _forward(
     inputs: jax.Array, keep: jax.Array, kernel: jax.Array, bias: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
@@ -79,6 +80,7 @@ def _save(inputs, keep, kernel, bias):
     return outputs, (keep, kernel, *saved)
 
 
+@jax.named_scope("agent_backward")
 def _backward(residuals, output_grads):
     keep, kernel, hidden, r, z, n, m = residuals
 

@@ -122,6 +122,7 @@ def credits(
     return gradient(agent_qs, state)
 
 
+@jax.named_scope("evaluation")
 def evaluate(
     program: Program, params: NetworkParams, hyper: MixerHyper, key: jax.Array
 ) -> EvaluationMetrics:

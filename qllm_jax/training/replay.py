@@ -47,6 +47,7 @@ def init_replay(env: TeamEnv, capacity: int, window_length: int, dtype: str) -> 
     )
 
 
+@jax.named_scope("replay_add")
 def add(replay: Replay, record: Record, index: jax.Array) -> Replay:
     """Store one window per environment, overwriting the oldest.
 
@@ -76,6 +77,7 @@ def add(replay: Replay, record: Record, index: jax.Array) -> Replay:
     return jax.tree.map(write, replay, facts)
 
 
+@jax.named_scope("replay_sample")
 def sample(
     key: jax.Array, replay: Replay, num_filled: jax.Array, batch_size: int, env: TeamEnv
 ) -> Window:

@@ -40,6 +40,7 @@ class _Carry:
     last: jax.Array  # [B] bool, this slot holds the end of an episode
 
 
+@jax.named_scope("collect")
 def collect(
     key: jax.Array,
     agent_params: Params,
@@ -75,12 +76,14 @@ def collect(
     def body(carry: _Carry, slot: tuple[jax.Array, ...]) -> tuple[_Carry, Record]:
         step_keys_t, reset_keys_t, noise_t = slot
         seen = carry.timestep
-        hidden, outputs = agent.step(agent_params, carry.hidden, seen.obs, carry.reset)
-        actions = act(noise_t, outputs, seen.avail_actions, epsilon)
-        env_state, timestep = jax.vmap(env.step)(step_keys_t, carry.env_state, actions)
-        if not one_episode:
-            fresh = jax.vmap(env.reset)(reset_keys_t)
-            env_state, timestep = _where_rows(carry.last, fresh, (env_state, timestep))
+        with jax.named_scope("acting"):
+            hidden, outputs = agent.step(agent_params, carry.hidden, seen.obs, carry.reset)
+            actions = act(noise_t, outputs, seen.avail_actions, epsilon)
+        with jax.named_scope("environment"):
+            env_state, timestep = jax.vmap(env.step)(step_keys_t, carry.env_state, actions)
+            if not one_episode:
+                fresh = jax.vmap(env.reset)(reset_keys_t)
+                env_state, timestep = _where_rows(carry.last, fresh, (env_state, timestep))
         record = dataclasses.replace(
             _record(env, seen),
             actions=actions,

@@ -133,6 +133,7 @@ def observe_rewards(program: Program, state: RunState, record: Record) -> RunSta
     return dataclasses.replace(state, reward_moments=moments)
 
 
+@jax.named_scope("learn")
 def learn(
     program: Program,
     hyper: Hyper,
@@ -226,6 +227,7 @@ def joint_critic(program: Program, hyper: Hyper) -> Callable[..., jax.Array]:
 iterate = functools.partial(iterate_off_policy, step=q_learning_step)
 
 
+@jax.named_scope("optimiser")
 def take_step(
     program: Program,
     lr: jax.Array,

@@ -8,15 +8,35 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from qllm_jax.tasks import rendering
+from qllm_jax.tasks.lazy import jaxmarl
 from qllm_jax.tasks.made_up import observe_each
 
 EPISODE_LENGTH = 25
-NEVER = 1_000_000_000
+_NEVER = 1_000_000_000
 ACTION_NAMES = ("stay", "left (-x)", "right (+x)", "down (-y)", "up (+y)")
 _HALF_WIDTH = 1.6
+
+
+def make_world(name: str, **settings: Any) -> Any:
+    """JaxMARL's particle world of that name, without a limit of its own.
+
+    Its noise is drawn in every step and multiplied by the task's level of noise, 0, which XLA may
+    not leave out. It is half of a step's arithmetic; the worlds are the same without it.
+    """
+    raw = jaxmarl().make(name, max_steps=_NEVER, **settings)
+    assert not np.any(raw.u_noise), f"pushes are noisy in {name}"
+    assert not np.any(raw.c_noise), f"words are noisy in {name}"
+    raw._apply_action_force = lambda keys, forces, pushes, noise, moveable: jnp.where(
+        moveable[:, None], pushes, forces
+    )
+    raw._apply_comm_action = lambda keys, words, noise, silent: jnp.where(
+        silent[:, None], 0.0, words
+    )
+    return raw
 
 
 def observed(

@@ -20,14 +20,14 @@ from qllm_jax.tasks import rendering
 from qllm_jax.tasks.catalog.mpe import (
     ACTION_NAMES,
     EPISODE_LENGTH,
-    NEVER,
     draw_targets,
+    make_world,
     observed,
     render_world,
 )
 from qllm_jax.tasks.entry import Entry
 from qllm_jax.tasks.layout import Part, tile
-from qllm_jax.tasks.lazy import LazyMapping, jaxmarl
+from qllm_jax.tasks.lazy import LazyMapping
 from qllm_jax.tasks.spec import Outcome, TaskSpec
 
 _INF = float("inf")
@@ -45,7 +45,7 @@ _ADVERSARY_LANDMARKS = {"random": -3.0}
 def simple_tag() -> TaskSpec:
     """Three slow predators hunt one fast, trained prey."""
     name = "mpe/simple_tag"
-    raw = jaxmarl().make("MPE_simple_tag_v3", max_steps=NEVER)
+    raw = make_world("MPE_simple_tag_v3")
     predators = tuple(raw.agents[:_NUM_PREDATORS])
     env = make_team_env(
         raw,
@@ -80,7 +80,7 @@ def simple_tag() -> TaskSpec:
 def simple_adversary() -> TaskSpec:
     """Two agents cover a goal that a trained adversary must not recognise."""
     name = "mpe/simple_adversary"
-    raw = jaxmarl().make("MPE_simple_adversary_v3", max_steps=NEVER)
+    raw = make_world("MPE_simple_adversary_v3")
     good = tuple(raw.good_agents)
     adversary = recurrent_opponent(
         opponent_weights("simple_adversary_adversary"), raw.adversaries[0]

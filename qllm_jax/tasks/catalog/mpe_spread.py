@@ -17,14 +17,14 @@ from qllm_jax.tasks import rendering
 from qllm_jax.tasks.catalog.mpe import (
     ACTION_NAMES,
     EPISODE_LENGTH,
-    NEVER,
     draw_targets,
+    make_world,
     observed,
     render_world,
 )
 from qllm_jax.tasks.entry import Entry
 from qllm_jax.tasks.layout import Part, tile
-from qllm_jax.tasks.lazy import LazyMapping, jaxmarl
+from qllm_jax.tasks.lazy import LazyMapping
 from qllm_jax.tasks.spec import TaskSpec
 
 _INF = float("inf")
@@ -38,12 +38,11 @@ def simple_spread(
     """`num_agents` agents and landmarks; `local_ratio` of each reward is the agent's own."""
     if num_agents < 1:
         raise UserError(f"num_agents is {num_agents}; simple_spread needs at least 1.")
-    raw = jaxmarl().make(
+    raw = make_world(
         "MPE_simple_spread_v3",
         num_agents=num_agents,
         num_landmarks=num_agents,
         local_ratio=local_ratio,
-        max_steps=NEVER,
     )
     env = make_team_env(raw, name=name, episode_length=EPISODE_LENGTH, fixed_length=True)
     agents, key = tuple(range(num_agents)), (num_agents, local_ratio)

@@ -17,14 +17,14 @@ from qllm_jax.tasks import rendering
 from qllm_jax.tasks.catalog.mpe import (
     ACTION_NAMES,
     EPISODE_LENGTH,
-    NEVER,
     draw_targets,
+    make_world,
     observed,
     render_world,
 )
 from qllm_jax.tasks.entry import Entry
 from qllm_jax.tasks.layout import Part, tile
-from qllm_jax.tasks.lazy import LazyMapping, jaxmarl
+from qllm_jax.tasks.lazy import LazyMapping
 from qllm_jax.tasks.spec import TaskSpec
 
 _INF = float("inf")
@@ -39,7 +39,7 @@ _RANDOM_SPEAKER_LISTENER = -39.8
 def simple_reference() -> TaskSpec:
     """Each agent knows where the other should go, and can tell it in ten words."""
     name = "mpe/simple_reference"
-    raw = jaxmarl().make("MPE_simple_reference_v3", max_steps=NEVER)
+    raw = make_world("MPE_simple_reference_v3")
     env = make_team_env(raw, name=name, episode_length=EPISODE_LENGTH, fixed_length=True)
     words = range(_REFERENCE_WORDS)
     return TaskSpec(
@@ -59,7 +59,7 @@ def simple_reference() -> TaskSpec:
 def simple_speaker_listener() -> TaskSpec:
     """One stands still, knows the goal and speaks three words; the other hears and walks."""
     name = "mpe/simple_speaker_listener"
-    raw = jaxmarl().make("MPE_simple_speaker_listener_v4", max_steps=NEVER)
+    raw = make_world("MPE_simple_speaker_listener_v4")
     env = make_team_env(
         raw,
         name=name,
