@@ -111,7 +111,7 @@ def _environment(program, hyper, key, iteration, state):
 def _collection(program, hyper, key, iteration, state):
     """A window per environment, as training collects it."""
     record = _collected(program, hyper, key, iteration, state)
-    return state, jnp.sum(record.reward) + jnp.sum(record.obs)
+    return state, jnp.sum(record.reward) + jnp.sum(record.seen)
 
 
 def _collected(program, hyper, key, iteration, state) -> Record:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from qllm_jax.envs.stacking import Stacking, as_float, stacking_of
-from qllm_jax.envs.team import TeamEnv
+from qllm_jax.envs.team import ObsCode, TeamEnv
 from qllm_jax.errors import UserError
 from qllm_jax.types import EnvState, TimeStep
 
@@ -22,6 +22,7 @@ RewardFn = Callable[[Mapping[str, jax.Array], Mapping[str, Any]], jax.Array]  # 
 StateFn = Callable[[EnvState, Observations], jax.Array]  # (inner state, obs by agent) -> [D]
 AvailFn = Callable[[EnvState], Mapping[str, jax.Array]]  # inner state -> [A_i] by agent
 TerminatedFn = Callable[[EnvState, jax.Array], jax.Array]  # (inner state, done []) -> [] bool
+PackFns = tuple[Callable[[EnvState], jax.Array], Callable[[jax.Array], EnvState]]
 OpponentFn = Callable[[jax.Array, EnvState, Observations], Mapping[str, jax.Array]]
 
 
@@ -77,6 +78,7 @@ def make_team_env(
     avail_fn: AvailFn | None = None,
     terminated_fn: TerminatedFn | None = None,
     opponent: Opponent | None = None,
+    pack_fns: PackFns | None = None,
     fixed_length: bool = False,
     done_at_limit_truncates: bool = False,
 ) -> TeamEnv:
@@ -100,6 +102,8 @@ def make_team_env(
         terminated_fn: `(inner state after the step, dones["__all__"]) -> bool`; by default the
             environment's own `dones["__all__"]`.
         opponent: Who plays the agents that are left over; needed exactly where there are some.
+        pack_fns: `inner state -> [K]`, and back to an inner state in which `env.get_obs` sees the
+            same; where K is less than all observations, replay stores that instead.
         fixed_length: True where no episode ends before `episode_length`.
         done_at_limit_truncates: Where the environment's own limit cannot be told from its other
             endings: an ending in the `episode_length`-th step counts as the time limit.
@@ -135,6 +139,7 @@ def make_team_env(
         reset=adapter.reset,
         step=adapter.step,
         state_from_obs=stacking.concatenated if state_fn is None else None,
+        obs_code=None if pack_fns is None else _obs_code(env, stacking, adapter, pack_fns),
         all_actions_available=avail_fn is None and stacking.same_actions,
         fixed_length=fixed_length,
     )
@@ -214,6 +219,20 @@ class _Adapter:
             terminated=terminated,
             truncated=truncated,
         )
+
+
+def _obs_code(env: Any, stacking: Stacking, adapter: _Adapter, pack_fns: PackFns) -> ObsCode:
+    pack, unpack = pack_fns
+
+    def encode(state: AdapterState) -> jax.Array:
+        return as_float(pack(state.inner))
+
+    state, _ = jax.eval_shape(adapter.reset, jax.random.key(0))
+    return ObsCode(
+        size=jax.eval_shape(encode, state).shape[0],
+        encode=encode,
+        decode=lambda code: stacking.obs(env.get_obs(unpack(code))),
+    )
 
 
 def _strong(leaf: Any) -> jax.Array:

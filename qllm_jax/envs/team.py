@@ -9,6 +9,23 @@ from qllm_jax.types import EnvState, TimeStep
 
 
 @dataclasses.dataclass(frozen=True)
+class ObsCode:
+    """A vector that all agents' observations follow from, where it is smaller than they are.
+
+    Such as the positions of everything, where every agent sees its distance to every other.
+
+    Attributes:
+        size: K.
+        encode: `env_state -> code [K]` float32.
+        decode: `code [K] -> obs [N, ...]`, what was observed in that state, to float32 rounding.
+    """
+
+    size: int
+    encode: Callable[[EnvState], jax.Array]
+    decode: Callable[[jax.Array], jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
 class TeamEnv:
     """A cooperative environment of N controlled agents; unbatched, without auto-reset.
 
@@ -26,6 +43,7 @@ class TeamEnv:
         step: `(key, env_state, actions [N] int32) -> (env_state, TimeStep)`.
         state_from_obs: `obs [N, O] -> state [D]` where the global state is a function of the
             observations, so that replay need not store it; None where it is not.
+        obs_code: What replay stores in place of observations; None where these are stored.
         all_actions_available: True where every action is always legal, so that replay need not
             store availability.
         fixed_length: True where no episode ends before `episode_length`, so that a window of one
@@ -41,5 +59,13 @@ class TeamEnv:
     reset: Callable[[jax.Array], tuple[EnvState, TimeStep]]
     step: Callable[[jax.Array, EnvState, jax.Array], tuple[EnvState, TimeStep]]
     state_from_obs: Callable[[jax.Array], jax.Array] | None = None
+    obs_code: ObsCode | None = None
     all_actions_available: bool = False
     fixed_length: bool = False
+
+    @property
+    def seen_shape(self) -> tuple[int, ...]:
+        """Shape of what is recorded of one slot's observations: `(N, *obs_shape)`, or `(K,)`."""
+        if self.obs_code is not None:
+            return (self.obs_code.size,)
+        return (self.num_agents, *self.obs_shape)

@@ -22,7 +22,7 @@ class Record:
     so actions, rewards and ends have T − 1 slots.
     """
 
-    obs: jax.Array  # [T, B, N, ...] float32
+    seen: jax.Array  # [T, B, *seen_shape] float32, observations or what they follow from
     state: jax.Array | None  # [T, B, D] float32; None where it follows from obs
     avail_actions: jax.Array | None  # [T, B, N, A] bool; None where all are always available
     actions: jax.Array  # [T - 1, B, N] int32
@@ -85,7 +85,7 @@ def collect(
                 fresh = jax.vmap(env.reset)(reset_keys_t)
                 env_state, timestep = _where_rows(carry.last, fresh, (env_state, timestep))
         record = dataclasses.replace(
-            _record(env, seen),
+            _record(env, carry.env_state, seen),
             actions=actions,
             reward=timestep.reward,
             terminated=timestep.terminated,
@@ -110,26 +110,26 @@ def collect(
     )
     slots = jax.tree.map(lambda leaf: leaf[1:], (step_keys, reset_keys, noise))
     end, acted = jax.lax.scan(body, start, slots)
-    final = _record(env, end.timestep)
+    final = _record(env, end.env_state, end.timestep)
 
     def append(slots: Any, last_slot: Any) -> Any:
         return jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), slots, last_slot)
 
     return dataclasses.replace(
         acted,
-        obs=append(acted.obs, final.obs),
+        seen=append(acted.seen, final.seen),
         state=append(acted.state, final.state),
         avail_actions=append(acted.avail_actions, final.avail_actions),
     )
 
 
-def _record(env: TeamEnv, seen: TimeStep) -> Record:
+def _record(env: TeamEnv, env_state: EnvState, timestep: TimeStep) -> Record:
     """What a slot's observation contributes; the rest is filled in by acting."""
     nothing = jnp.zeros(())
     return Record(
-        obs=seen.obs,
-        state=seen.state if env.state_from_obs is None else None,
-        avail_actions=None if env.all_actions_available else seen.avail_actions,
+        seen=timestep.obs if env.obs_code is None else jax.vmap(env.obs_code.encode)(env_state),
+        state=timestep.state if env.state_from_obs is None else None,
+        avail_actions=None if env.all_actions_available else timestep.avail_actions,
         actions=nothing,
         reward=nothing,
         terminated=nothing,

@@ -13,12 +13,15 @@ def complete(record: Record, env: TeamEnv) -> Window:
 
     Args:
         record: `[T, B, ...]`, rewards as they were received.
-        env: Says how a state follows from observations.
+        env: Says how observations and states follow from what was recorded.
 
     Returns:
         `[T, B, ...]`; in the final slot, in which nobody acts, actions and rewards are zeros.
     """
-    obs, avail_actions, state = record.obs, record.avail_actions, record.state
+    avail_actions, state = record.avail_actions, record.state
+    obs = record.seen
+    if env.obs_code is not None:
+        obs = jax.vmap(jax.vmap(env.obs_code.decode))(record.seen)
     if state is None:
         assert env.state_from_obs is not None, "states are left out only where they follow"
         state = jax.vmap(jax.vmap(env.state_from_obs))(obs)

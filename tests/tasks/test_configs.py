@@ -69,7 +69,7 @@ def check_fit(config, env):
     schedule = make_schedule(config.learner, config.runner, env.episode_length)
     if config.learner.name in LEARNERS_WITHOUT_REPLAY:
         return
-    size = env.num_agents * math.prod(env.obs_shape)
+    size = math.prod(env.seen_shape)
     size += 0 if env.state_from_obs is not None else env.state_dim
     numbers = config.learner.replay_capacity * schedule.window_length * size
     assert numbers * BYTES[config.learner.replay_dtype] < 400e6  # per seed

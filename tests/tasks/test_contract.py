@@ -1,6 +1,7 @@
 """Every task of the catalog, by one table: layout, boundaries, edge states, pictures, prompt."""
 
 import dataclasses
+import math
 
 import jax
 import numpy as np
@@ -106,6 +107,18 @@ def test_state_follows_from_observations_where_it_is_said(name, play):
         return
     recomputed = jax.vmap(jax.vmap(spec.env.state_from_obs))(played.steps.obs)
     np.testing.assert_array_equal(recomputed, played.steps.state)
+
+
+def test_observations_follow_from_their_code_where_there_is_one(name, play):
+    spec, played = play(name)
+    code = spec.env.obs_code
+    if code is None:
+        return
+    assert code.size < spec.env.num_agents * math.prod(spec.env.obs_shape)
+    codes = jax.vmap(jax.vmap(code.encode))(played.env_states)
+    assert codes.shape[2:] == (code.size,)
+    decoded = jax.vmap(jax.vmap(code.decode))(codes)
+    np.testing.assert_allclose(decoded, played.steps.obs, rtol=0, atol=1e-6)  # fused sums round
 
 
 def test_edge_states_are_states(name, play):

@@ -93,7 +93,7 @@ def test_a_second_start_compiles_nothing(one_device, train):
 @pytest.mark.parametrize(
     ("overrides", "jaxmarl_mib"),  # the latter from shared/reference/baselines.md
     [
-        (["task=mpe/simple_spread", "learner.replay_dtype=float16"], 69.0),
+        (["task=mpe/simple_spread"], 69.0),
         (["task=smax/3s_vs_5z"], 1024.0),
     ],
 )

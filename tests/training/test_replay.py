@@ -29,7 +29,7 @@ def numbered_record(number):
     avail = random.random((T, B, N, A)) < 0.5
     avail[..., 0] = True
     return Record(
-        obs=np.broadcast_to(env_id[:, None, None], (T, B, N, 2)),
+        seen=np.broadcast_to(env_id[:, None, None], (T, B, N, 2)),
         state=np.broadcast_to(env_id[:, None], (T, B, 2)),
         avail_actions=avail,
         actions=random.integers(0, A, (T - 1, B, N)),
@@ -49,7 +49,7 @@ def test_the_memory_is_circular(env):
         for b in range(B):
             model[(index * B + b) % CAPACITY] = record.reward[0, b]
         np.testing.assert_array_equal(replay.reward[:, 0], model)
-        np.testing.assert_array_equal(replay.obs[:, 2, 1, 1], model)
+        np.testing.assert_array_equal(replay.seen[:, 2 * N * 2 + 3], model)
 
 
 def test_windows_come_back_as_they_were_collected(env):

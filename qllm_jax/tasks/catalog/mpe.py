@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qllm_jax.envs.jaxmarl_adapter import PackFns
 from qllm_jax.tasks import rendering
 from qllm_jax.tasks.lazy import jaxmarl
 from qllm_jax.tasks.made_up import observe_each
@@ -37,6 +38,26 @@ def make_world(name: str, **settings: Any) -> Any:
         silent[:, None], 0.0, words
     )
     return raw
+
+
+def pack_fns(raw: Any) -> PackFns:
+    """Positions and velocities as one vector, for worlds in which these are all that is seen."""
+    _, start = jax.eval_shape(raw.reset, jax.random.key(0))
+    blank = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), start)
+    entities, agents = blank.p_pos.shape[0], raw.num_agents
+
+    def pack(inner: Any) -> jax.Array:
+        return jnp.concatenate([inner.p_pos.reshape(-1), inner.p_vel[:agents].reshape(-1)])
+
+    def unpack(code: jax.Array) -> Any:
+        positions, velocities = code[: 2 * entities], code[2 * entities :]
+        at_rest = jnp.zeros((entities - agents, 2))
+        return jax.tree.map(jnp.asarray, blank).replace(
+            p_pos=positions.reshape(entities, 2),
+            p_vel=jnp.concatenate([velocities.reshape(agents, 2), at_rest]),
+        )
+
+    return pack, unpack
 
 
 def observed(

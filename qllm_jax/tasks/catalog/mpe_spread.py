@@ -20,6 +20,7 @@ from qllm_jax.tasks.catalog.mpe import (
     draw_targets,
     make_world,
     observed,
+    pack_fns,
     render_world,
 )
 from qllm_jax.tasks.entry import Entry
@@ -44,7 +45,13 @@ def simple_spread(
         num_landmarks=num_agents,
         local_ratio=local_ratio,
     )
-    env = make_team_env(raw, name=name, episode_length=EPISODE_LENGTH, fixed_length=True)
+    env = make_team_env(
+        raw,
+        name=name,
+        episode_length=EPISODE_LENGTH,
+        pack_fns=pack_fns(raw),
+        fixed_length=True,
+    )
     agents, key = tuple(range(num_agents)), (num_agents, local_ratio)
     return TaskSpec(
         name=name,
