@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from qllm_jax.bench.machine import Machine
 from qllm_jax.bench.measure import BenchResult
@@ -128,12 +128,14 @@ def _milliseconds(seconds: float) -> str:
 
 
 def bench_figure(result: BenchResult, width: float = 8.6) -> Figure:
-    """Throughput against seeds on logarithmic axes, and the parts of a chunk as bars."""
+    """Throughput against seeds on logarithmic axes; the parts of a chunk as bars, where timed."""
+    if not result.parts:
+        figure = new_figure(0.55 * width, 3.2)
+        _draw_throughput(figure.add_axes((0.16, 0.17, 0.78, 0.72)), result)
+        return figure
     figure = new_figure(width, 3.2)
-    left = figure.add_axes((0.09, 0.17, 0.4, 0.72))
-    _draw_throughput(left, result)
-    if result.parts:
-        _draw_parts(figure.add_axes((0.65, 0.17, 0.28, 0.72)), breakdown(result.parts), result)
+    _draw_throughput(figure.add_axes((0.09, 0.17, 0.4, 0.72)), result)
+    _draw_parts(figure.add_axes((0.65, 0.17, 0.28, 0.72)), breakdown(result.parts), result)
     return figure
 
 
@@ -151,6 +153,7 @@ def _draw_throughput(axes: Axes, result: BenchResult) -> None:
     axes.set_yscale("log")
     axes.set_ylim(min(low for low, _ in ranges) / 1.6, max(high for _, high in ranges) * 1.6)
     axes.set_xticks(seeds, [f"{count:,}" for count in seeds])
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))  # a decade may hold all
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_rate(value)))
     axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
     for count, rate in zip(seeds, rates, strict=True):
