@@ -48,7 +48,8 @@ class SynthesisConfig:
     Attributes:
         num_candidates: K per round.
         num_rounds: Rounds at most.
-        max_repairs: Repair requests per candidate.
+        max_repairs: Repair requests per candidate; with 0 the coder is never told which rule
+            refused a function, as in the published loop.
         evaluator: `measured+llm` (training decides, the model breaks ties and advises),
             `measured`, or `llm` (the paper's).
         igm: Whether credit ≥ 0 is enforced, reported or off.

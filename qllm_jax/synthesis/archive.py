@@ -14,8 +14,14 @@ _GOOD = 3  # inspiration is drawn from this many next-best candidates
 class Archive:
     """Grows by distinct candidates only; remembers the fate of all."""
 
-    def __init__(self, states: np.ndarray):
-        """Tell candidates apart on these `[K, D]` states."""
+    def __init__(self, states: np.ndarray, *, tells_rules: bool = True):
+        """An empty archive.
+
+        Args:
+            states: `[K, D]`, on which candidates are told apart.
+            tells_rules: The history names the rules that refused a candidate.
+        """
+        self._tells_rules = tells_rules
         self._duplicates = Duplicates(states)
         self._distinct: dict[str, Candidate] = {}
         self._measured: dict[str, ArmMeasurement] = {}
@@ -60,4 +66,4 @@ class Archive:
         else:
             line += candidate.verdict
         refused = ", ".join(f"`{item.rule}`" for item in candidate.refusals)
-        return line + (f"; refused by {refused}" if refused else "")
+        return line + (f"; refused by {refused}" if refused and self._tells_rules else "")

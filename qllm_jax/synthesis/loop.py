@@ -164,7 +164,7 @@ def _play(
 ) -> tuple[list[RoundOutcome], str]:
     """All rounds, and why they ended."""
     synthesis = session.config.synthesis
-    archive = Archive(states)
+    archive = Archive(states, tells_rules=synthesis.max_repairs > 0)
     parent: Parent | None = None
     outcomes: list[RoundOutcome] = []
     waited = 0
