@@ -13,8 +13,7 @@ import numpy as np
 
 from qllm_jax.envs.jaxmarl_adapter import Opponent, make_team_env, memoryless, one_reward
 from qllm_jax.envs.opponents import opponent_weights, recurrent_opponent, walk_towards
-from qllm_jax.tasks.catalog.mpe import EPISODE_LENGTH, NEVER
-from qllm_jax.tasks.lazy import jaxmarl
+from qllm_jax.tasks.catalog.mpe import EPISODE_LENGTH, make_world
 from qllm_jax.tasks.rollout import rollout
 
 NUM_EPISODES = 4096
@@ -23,7 +22,7 @@ NUM_EPISODES = 4096
 def play(world: str, agents, paid: str, opponent: Opponent, policy) -> tuple[float, float]:
     """Mean return of `paid` and its standard error when `agents` follow `policy`."""
     env = make_team_env(
-        jaxmarl().make(world, max_steps=NEVER),
+        make_world(world),
         name=world,
         episode_length=EPISODE_LENGTH,
         agents=agents,

@@ -27,8 +27,7 @@ from qllm_jax.config import (
 from qllm_jax.envs.jaxmarl_adapter import make_team_env, memoryless, one_reward
 from qllm_jax.envs.opponents import walk_towards
 from qllm_jax.networks import make_mixer
-from qllm_jax.tasks.catalog.mpe import EPISODE_LENGTH, NEVER
-from qllm_jax.tasks.lazy import jaxmarl
+from qllm_jax.tasks.catalog.mpe import EPISODE_LENGTH, make_world
 from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.training import run_training
 
@@ -85,7 +84,7 @@ def make_spec(who: str) -> TaskSpec:
     """The opponent's own task: one learning agent in a world of scripted ones."""
     world, agent, others, _ = TASKS[who]
     env = make_team_env(
-        jaxmarl().make(world, max_steps=NEVER),
+        make_world(world),
         name=f"train/{who}",
         episode_length=EPISODE_LENGTH,
         agents=(agent,),
