@@ -40,10 +40,15 @@ def make_world(name: str, **settings: Any) -> Any:
     return raw
 
 
+def _world_at_rest(raw: Any) -> Any:
+    """An inner state of zeros, NumPy arrays."""
+    _, start = jax.eval_shape(raw.reset, jax.random.key(0))
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), start)
+
+
 def pack_fns(raw: Any) -> PackFns:
     """Positions and velocities as one vector, for worlds in which these are all that is seen."""
-    _, start = jax.eval_shape(raw.reset, jax.random.key(0))
-    blank = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), start)
+    blank = _world_at_rest(raw)
     entities, agents = blank.p_pos.shape[0], raw.num_agents
 
     def pack(inner: Any) -> jax.Array:
@@ -73,8 +78,7 @@ def observed(
     Returns:
         `[1, D]` by name.
     """
-    _, start = jax.eval_shape(raw.reset, jax.random.key(0))
-    blank = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), start)
+    blank = _world_at_rest(raw)
     inner = [
         blank.replace(
             **{key: np.asarray(value, getattr(blank, key).dtype) for key, value in world.items()}
