@@ -11,9 +11,9 @@ with a fixed opponent are not here: the opponent's network is the task, not the 
 import argparse
 import json
 import os
-import sys
 import time
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,7 @@ def rates(runs, num_env_steps: int, repetitions: int) -> list[float]:
 def measure(task: str, num_envs: int, num_env_steps: int, repetitions: int) -> dict[str, Any]:
     """Steps per second of both, with resets and without, and their ratios."""
     spec, raw = get_task(task), BARE[task]()
-    num_steps = max(8, min(2000, num_env_steps // num_envs))
+    num_steps = max(32, min(2000, num_env_steps // num_envs))
     sizes = (num_envs, num_steps)
     bare, adapted, bare_alone, alone = rates(
         [
@@ -147,11 +147,26 @@ def measure(task: str, num_envs: int, num_env_steps: int, repetitions: int) -> d
     return {
         "task": task,
         "num_envs": num_envs,
+        "num_steps": num_steps,
         "bare_per_s": round(bare),
         "adapter_per_s": round(adapted),
         "ratio": round(adapted / bare, 3),
         "step_alone_ratio": round(alone / bare_alone, 3),
     }
+
+
+def record_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the rows into a file, in place of those that it has for the same tasks and widths."""
+    key = itemgetter("task", "num_envs")
+    kept = json.loads(path.read_text())["rows"] if path.exists() else []
+    by_key = {key(row): row for row in [*kept, *rows]}
+    record = {
+        "jax": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+        "cpus": os.cpu_count(),
+        "rows": [by_key[at] for at in sorted(by_key)],
+    }
+    path.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def main() -> None:
@@ -168,6 +183,10 @@ def main() -> None:
     for task in args.tasks:
         for num_envs in args.envs:
             row = measure(task, num_envs, args.env_steps, args.repetitions)
+            row["command"] = (
+                f"env_step.py {task} --envs {num_envs} --env-steps {args.env_steps} "
+                f"--repetitions {args.repetitions}"
+            )
             rows.append(row)
             print(
                 f"{task:28}{num_envs:6}{row['bare_per_s']:12,}{row['adapter_per_s']:12,}"
@@ -175,14 +194,7 @@ def main() -> None:
                 flush=True,
             )
     if args.output is not None:
-        record = {
-            "command": " ".join(["python", "benchmarks/env_step.py", *sys.argv[1:]]),
-            "jax": jax.__version__,
-            "device": jax.devices()[0].device_kind,
-            "cpus": os.cpu_count(),
-            "rows": rows,
-        }
-        args.output.write_text(json.dumps(record, indent=1) + "\n")
+        record_rows(args.output, rows)
 
 
 if __name__ == "__main__":
