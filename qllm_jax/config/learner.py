@@ -71,6 +71,7 @@ class LearnerConfig:
         value_coef: Weight of its critics' loss.
         entropy_coef: Weight of its policies' entropy.
         critic_hidden_dim: Width of the critics of `mappo`, `coma` and `maddpg`.
+        critic_lr_factor: The learning rate of these critics, over `lr`.
     """
 
     name: str = "dqn"
@@ -101,6 +102,7 @@ class LearnerConfig:
     value_coef: float = 0.5
     entropy_coef: float = 0.01
     critic_hidden_dim: int = 128
+    critic_lr_factor: float = 1.0
 
     def __post_init__(self) -> None:
         positive(
@@ -119,6 +121,7 @@ class LearnerConfig:
             "clip_epsilon",
             "value_coef",
             "critic_hidden_dim",
+            "critic_lr_factor",
         )
         require(
             self.entropy_coef >= 0,

@@ -4,15 +4,24 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from qllm_jax.learning.exploration import greedy_actions
 from qllm_jax.learning.loss import AgentApply, LossMetrics, NetworkParams
-from qllm_jax.learning.policy import PolicyBatch, acting_mean, available_log_probs, entropy
+from qllm_jax.learning.policy import acting_mean, available_log_probs, entropy
 from qllm_jax.learning.targets import lambda_returns, take_actions
 from qllm_jax.types import Params, Window
 
 # (params, state [D], actions [N, A] one-hot) -> values [N, A]
 CounterfactualApply = Callable[[Params, jax.Array, jax.Array], jax.Array]
+
+
+@struct.dataclass
+class CounterfactualBatch:
+    """Windows, and what came of every action in them."""
+
+    window: Window  # [T, B, ...]
+    returns: jax.Array  # [T - 1, B, N] λ-returns
 
 
 def prepare_coma_batch(
@@ -23,13 +32,11 @@ def prepare_coma_batch(
     *,
     discount: jax.Array,
     td_lambda: jax.Array,
-) -> PolicyBatch:
-    """Returns of every agent's critic, and counterfactual advantages, before any update.
+) -> CounterfactualBatch:
+    """Returns of every agent's critic, before any update.
 
-    A_i = Q(s, u) − Σ_a π_i(a) Q(s, (u_-i, a)): the baseline marginalises agent i's action only.
-
-    "Counterfactual Multi-Agent Policy Gradients", https://arxiv.org/abs/1705.08926, eq. 4. Where an
-    episode was cut at the time limit nobody acted; its bootstrap takes the policy's best actions.
+    Where an episode was cut at the time limit nobody acted; its bootstrap takes the policy's best
+    actions.
 
     Args:
         params: Of the policy that played, and its critic.
@@ -40,12 +47,9 @@ def prepare_coma_batch(
         td_lambda: `[]` λ of TD(λ).
     """
     logits = agent_apply(params.agent, window.obs, window.reset)
-    log_pi = available_log_probs(logits, window.avail_actions)  # [T, B, N, A]
     nobody_acts = window.last.at[-1].set(True)[..., None]
     actions = jnp.where(nobody_acts, greedy_actions(logits, window.avail_actions), window.actions)
-    values = _values(params, window, critic_apply, actions)  # [T, B, N, A]
-    taken = take_actions(values, actions)
-    expected = jnp.sum(jnp.where(window.avail_actions, jnp.exp(log_pi) * values, 0.0), axis=-1)
+    taken = take_actions(_values(params, window, critic_apply, actions), actions)  # [T, B, N]
     returns = jax.vmap(lambda_returns, in_axes=(1, 1, 1, 1, None, None), out_axes=1)(
         window.reward[:-1],
         taken[1:],
@@ -54,18 +58,12 @@ def prepare_coma_batch(
         discount,
         td_lambda,
     )
-    batch = PolicyBatch(
-        window=window,
-        log_probs=take_actions(log_pi, actions)[:-1],
-        returns=returns,
-        advantages=(taken - expected)[:-1],
-    )
-    return jax.lax.stop_gradient(batch)
+    return CounterfactualBatch(window=window, returns=jax.lax.stop_gradient(returns))
 
 
 def coma_loss(
     params: NetworkParams,
-    batch: PolicyBatch,
+    batch: CounterfactualBatch,
     agent_apply: AgentApply,
     critic_apply: CounterfactualApply,
     *,
@@ -74,7 +72,12 @@ def coma_loss(
 ) -> tuple[jax.Array, LossMetrics]:
     """L = −mean log π_i(u_i) A_i + c_v ½ mean (Q_i(s, u) − G_i)² − c_e mean H(π_i).
 
-    Same paper, eq. 5 for the critic and algorithm 1.
+    A_i = Q_i(s, u) − Σ_a π_i(a) Q_i(s, (u_-i, a)), a constant: the baseline marginalises agent i's
+    action only. Critic and policy are those of this step, not of the window's beginning: the
+    critic learns first, as in algorithm 1.
+
+    "Counterfactual Multi-Agent Policy Gradients", https://arxiv.org/abs/1705.08926, eq. 4 for the
+    advantage, eq. 5 for the critic.
 
     Args:
         params: Being trained.
@@ -85,15 +88,17 @@ def coma_loss(
         entropy_coef: c_e.
     """
     window = batch.window
+    avail_actions = window.avail_actions[:-1]
     logits = agent_apply(params.agent, window.obs, window.reset)
-    log_pi = available_log_probs(logits, window.avail_actions)[:-1]
-    log_probs = take_actions(log_pi, window.actions[:-1])
+    log_pi = available_log_probs(logits, window.avail_actions)[:-1]  # [T - 1, B, N, A]
     values = _values(params, window, critic_apply, window.actions)[:-1]
     taken = take_actions(values, window.actions[:-1])
+    expected = jnp.sum(jnp.where(avail_actions, jnp.exp(log_pi) * values, 0.0), axis=-1)
+    advantages = jax.lax.stop_gradient(taken - expected)
     mean = acting_mean(window)
-    actor = -mean(log_probs * batch.advantages)
+    actor = -mean(take_actions(log_pi, window.actions[:-1]) * advantages)
     critic = 0.5 * mean((taken - batch.returns) ** 2)
-    bonus = mean(entropy(log_pi, window.avail_actions[:-1]))
+    bonus = mean(entropy(log_pi, avail_actions))
     loss = actor + value_coef * critic - entropy_coef * bonus
     metrics = LossMetrics(
         loss=loss, td_error=mean(jnp.abs(taken - batch.returns)), q_tot=mean(taken)

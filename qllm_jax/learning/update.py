@@ -1,6 +1,7 @@
 """From gradients to parameters, and from parameters to target parameters."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
@@ -15,7 +16,7 @@ def make_optimizer(
     max_grad_norm: float,
     *,
     epsilon: float = 1e-8,
-    clip_apart: bool = False,
+    lr_by_field: Mapping[str, float] | None = None,
 ) -> optax.GradientTransformation:
     """Clip by global norm, then precondition; the learning rate is left to `apply_gradients`.
 
@@ -25,26 +26,38 @@ def make_optimizer(
         name: Of the preconditioner.
         max_grad_norm: Above it a gradient is scaled down to it.
         epsilon: Added to the root of the second moment.
-        clip_apart: Clip every field of the parameters' dataclass by its own norm. What is left of
-            an optimiser works element by element, so that this equals an optimiser per field.
+        lr_by_field: For an optimiser per field of the parameters' dataclass: the learning rate of
+            each over the common one. Every field is then clipped by its own norm; what is left of
+            an optimiser works element by element.
 
     "Adam: A Method for Stochastic Optimization", https://arxiv.org/abs/1412.6980;
     "On the Variance of the Adaptive Learning Rate and Beyond", https://arxiv.org/abs/1908.03265.
     """
     precondition = {"adam": optax.scale_by_adam, "radam": optax.scale_by_radam}[name]
     clip = optax.clip_by_global_norm(max_grad_norm)
-    return optax.chain(_field_by_field(clip) if clip_apart else clip, precondition(eps=epsilon))
+    if lr_by_field is None:
+        return optax.chain(clip, precondition(eps=epsilon))
+    scales = {name: optax.scale(factor) for name, factor in lr_by_field.items()}
+    return optax.chain(
+        _field_by_field(dict.fromkeys(scales, clip)),
+        precondition(eps=epsilon),
+        _field_by_field(scales),
+    )
 
 
-def _field_by_field(clip: optax.GradientTransformation) -> optax.GradientTransformation:
-    """A stateless transformation of a whole tree, for every field of a dataclass by itself."""
+def _field_by_field(
+    transformations: Mapping[str, optax.GradientTransformation],
+) -> optax.GradientTransformation:
+    """Stateless transformations, one for every field of a dataclass of updates."""
 
     def update(updates: Any, state: optax.OptState, params: Any = None) -> Any:
-        names = [field.name for field in dataclasses.fields(updates)]
-        clipped = {name: clip.update(getattr(updates, name), state)[0] for name in names}
-        return dataclasses.replace(updates, **clipped), state
+        changed = {
+            name: transformation.update(getattr(updates, name), optax.EmptyState())[0]
+            for name, transformation in transformations.items()
+        }
+        return dataclasses.replace(updates, **changed), state
 
-    return optax.GradientTransformation(clip.init, update)
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
 def apply_gradients(

@@ -62,7 +62,9 @@ def make_program(
             episode.
     """
     learner, algorithm = config.learner, get_learner(config.learner.name)
+    lr_by_field = None
     if algorithm.make_critic is not None:
+        lr_by_field = {"agent": 1.0, "mixer": learner.critic_lr_factor}
         sizes = TeamSizes(env.num_agents, env.state_dim, env.num_actions)
         critic = dataclasses.replace(config.agent, hidden_dim=learner.critic_hidden_dim)
         mixer = algorithm.make_critic(sizes, critic)
@@ -80,7 +82,7 @@ def make_program(
             learner.optimizer,
             learner.max_grad_norm,
             epsilon=learner.optimizer_epsilon,
-            clip_apart=algorithm.make_critic is not None,
+            lr_by_field=lr_by_field,
         ),
         algorithm=algorithm,
         learner=config.learner,

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from qllm_jax.config import LearnerConfig
-from qllm_jax.learning import LossMetrics, PolicyBatch, linear_decay
+from qllm_jax.learning import LossMetrics, linear_decay
 from qllm_jax.training.rollout import collect
 from qllm_jax.training.runs import Hyper
 from qllm_jax.training.state import LearnerState, Program, RunState
@@ -82,11 +82,11 @@ def iterate_actor_critic(
     state: RunState,
     *,
     critic: Callable[[Program, Hyper], Callable[..., jax.Array]],
-    prepare: Callable[..., PolicyBatch],
+    prepare: Callable[..., Any],
     loss: Callable[..., tuple[jax.Array, LossMetrics]],
     coefficients: tuple[str, ...],
 ) -> tuple[RunState, UpdateMetrics]:
-    """`iterate_on_policy` for policies and a critic that learn from one `PolicyBatch`.
+    """`iterate_on_policy` for policies and a critic that learn from one loss.
 
     Args:
         program: This and what follows are `iterate_on_policy`'s.
@@ -96,21 +96,19 @@ def iterate_actor_critic(
         state: As there.
         critic: `(program, hyper) -> critic_apply`, what `prepare` and `loss` ask for values.
         prepare: `(params, window, agent_apply, critic_apply, *, discount, td_lambda) ->
-            PolicyBatch`.
+            data`, as in `iterate_on_policy`.
         loss: `(params, batch, agent_apply, critic_apply, *, …) -> ([], LossMetrics)`.
         coefficients: Settings of the learner that the loss reads, by its argument's name.
     """
     networks = (program.agent.apply, critic(program, hyper))
     weights = {name: getattr(program.learner, name) for name in coefficients}
 
-    def prepare_batch(
-        program: Program, hyper: Hyper, learner: LearnerState, window: Window
-    ) -> PolicyBatch:
+    def prepare_batch(program: Program, hyper: Hyper, learner: LearnerState, window: Window) -> Any:
         traced = {"discount": hyper.discount, "td_lambda": hyper.td_lambda}
         return prepare(learner.params, window, *networks, **traced)
 
     def step(
-        program: Program, hyper: Hyper, lr: jax.Array, learner: LearnerState, batch: PolicyBatch
+        program: Program, hyper: Hyper, lr: jax.Array, learner: LearnerState, batch: Any
     ) -> tuple[LearnerState, UpdateMetrics]:
         gradient = jax.grad(loss, has_aux=True)
         grads, metrics = gradient(learner.params, batch, *networks, **weights)

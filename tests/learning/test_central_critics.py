@@ -76,16 +76,15 @@ def slow_coma(params, old, window):
             return q_values(old, s, b, actions)[agents, actions]
 
         targets = returns_of(window, taken, t, b)
-        old_q, actions = q_values(old, t, b, acted(t, b)), window.actions[t, b]
+        actions = window.actions[t, b]
+        q = q_values(params, t, b, actions)
         for i in agents:
             avail = window.avail_actions[t, b, i]
-            old_pi = probabilities(window.obs[t, b, i] @ old.agent, avail)
-            advantage = old_q[i, actions[i]] - np.sum(old_pi * old_q[i])
             pi = probabilities(window.obs[t, b, i] @ params.agent, avail)
+            advantage = q[i, actions[i]] - np.sum(pi * q[i])
             actor.append(np.log(pi[actions[i]]) * advantage)
             entropies.append(-np.sum(pi[pi > 0] * np.log(pi[pi > 0])))
-            new_q = q_values(params, t, b, actions)[i, actions[i]]
-            critic.append((new_q - targets[i]) ** 2)
+            critic.append((q[i, actions[i]] - targets[i]) ** 2)
     return -np.mean(actor) + VALUE * 0.5 * np.mean(critic) - ENTROPY * np.mean(entropies)
 
 

@@ -72,15 +72,17 @@ def test_a_traced_learning_rate_equals_optax(name, reference):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), params, their_params)
 
 
-def test_actor_and_critic_clipped_apart_are_two_optimisers():
-    one = make_optimizer("adam", 1.0, epsilon=0.1, clip_apart=True)
-    alone = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.05, eps=0.1))
+def test_actor_and_critic_have_an_optimiser_each():
+    factors = {"agent": 1.0, "mixer": 5.0}
+    one = make_optimizer("adam", 1.0, epsilon=0.1, lr_by_field=factors)
     start = NetworkParams(agent={"w": jnp.array([1.0, -2.0])}, mixer={"w": jnp.array([3.0])})
     # 5 and 0.5: only the actor's gradient is clipped, and the critic's not with it.
     grads = NetworkParams(agent={"w": jnp.array([3.0, 4.0])}, mixer={"w": jnp.array([0.5])})
     params, _ = apply_gradients(one, start, one.init(start), grads, jnp.float32(0.05))
     for part in ("agent", "mixer"):
         before, grad = getattr(start, part), getattr(grads, part)
+        adam = optax.adam(0.05 * factors[part], eps=0.1)
+        alone = optax.chain(optax.clip_by_global_norm(1.0), adam)
         updates, _ = alone.update(grad, alone.init(before), before)
         expected = optax.apply_updates(before, updates)
         np.testing.assert_allclose(getattr(params, part)["w"], expected["w"], rtol=1e-6)
