@@ -27,7 +27,7 @@ from qllm_jax.synthesis.finish import finish
 from qllm_jax.synthesis.journal import Journal
 from qllm_jax.synthesis.measure import MeasureFn
 from qllm_jax.synthesis.result import SynthesisEvent, SynthesisResult
-from qllm_jax.synthesis.rounds import RoundOutcome, play_round, reflection_text
+from qllm_jax.synthesis.rounds import RoundOutcome, parent_reflection, play_round
 from qllm_jax.synthesis.tournament import make_measure
 from qllm_jax.tasks import rollout_states
 from qllm_jax.tasks.spec import TaskSpec
@@ -201,7 +201,7 @@ def _next_parent(
         return dataclasses.replace(parent, history=history) if parent is not None else None
     return Parent(
         candidate=outcome.chosen,
-        reflection=reflection_text(outcome.chosen, outcome.measured, states),
+        reflection=parent_reflection(outcome, states),
         inspiration=archive.inspiration(outcome.chosen.name),
         advice=outcome.advice,
         history=history,

@@ -72,6 +72,25 @@ def profile_text(profile: CreditProfile) -> str:
     )
 
 
+def comparison_text(mixers: Sequence[str] | None) -> str:
+    """How the candidates were compared: the fixed arms they were trained beside; None: by reading.
+
+    It stands before what was observed about a parent, so that the coder knows what that rests on.
+    """
+    if mixers is None:
+        return (
+            "No candidate was trained, so no returns are known: functions that pass verification "
+            "are compared by a reviewer who reads them."
+        )
+    named = (f"{name} (`jnp.sum(agent_qs)`)" if name == VDN else name for name in mixers)
+    beside = f", beside {' and '.join(named)}," if mixers else ""
+    return (
+        f"Functions that pass verification are compiled and trained{beside} with the same seeds. "
+        "Returns are the team's undiscounted return per episode; higher is better. Intervals are "
+        "95 %."
+    )
+
+
 def measurement_text(
     name: str, measured: Mapping[str, ArmMeasurement], compare_with: Sequence[str] = (VDN,)
 ) -> str:

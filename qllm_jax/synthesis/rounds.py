@@ -17,7 +17,12 @@ from qllm_jax.synthesis.evaluators import Review, kendall_tau, review, select
 from qllm_jax.synthesis.measure import ArmMeasurement, MeasureFn, finite_or_last
 from qllm_jax.synthesis.measuring import measure_round
 from qllm_jax.synthesis.proposals import RESUMES, propose_all
-from qllm_jax.synthesis.reflection import credit_profile, measurement_text, profile_text
+from qllm_jax.synthesis.reflection import (
+    comparison_text,
+    credit_profile,
+    measurement_text,
+    profile_text,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +96,14 @@ def play_round(
     )
 
 
+def parent_reflection(outcome: RoundOutcome, states: np.ndarray) -> str:
+    """What the next round's coders read about the chosen one, and what that rests on."""
+    assert outcome.chosen is not None
+    mixers = _fixed_arms(outcome.measured) if outcome.measured is not None else None
+    observation = reflection_text(outcome.chosen, outcome.measured, states)
+    return f"{comparison_text(mixers)}\n\n{observation}"
+
+
 def reflection_text(
     candidate: Candidate, measured: Mapping[str, ArmMeasurement] | None, states: np.ndarray
 ) -> str:
@@ -98,10 +111,13 @@ def reflection_text(
     assert candidate.translation is not None
     lines = [profile_text(credit_profile(candidate.translation, states))]
     if measured is not None and candidate.name in measured:
-        mixers = [name for name in measured if not is_candidate_name(name)]
-        others = [*mixers, *([candidate.parent] if candidate.parent else [])]
+        others = [*_fixed_arms(measured), *([candidate.parent] if candidate.parent else [])]
         lines.insert(0, measurement_text(candidate.name, measured, others))
     return "\n".join(lines)
+
+
+def _fixed_arms(measured: Mapping[str, ArmMeasurement]) -> list[str]:
+    return [name for name in measured if not is_candidate_name(name)]
 
 
 def _round_text(session: Session, round_number: int, parent: Parent | None) -> str:

@@ -43,5 +43,7 @@ def test_the_paper_preset_is_as_published(climbing, recorded, tmp_path, monkeypa
     assert not any(PROSE in request.messages[1].text for request in coder)
     later = [request for request in coder if "# Tried so far" in request.messages[1].text]
     assert len(later) == 6
+    assert all("No candidate was trained, so no returns" in item.messages[1].text for item in later)
+    assert not any("trained, beside" in request.messages[1].text for request in later)
     assert all("r1c1, " in request.messages[1].text for request in later[:3])
     assert not any("refused by" in request.messages[1].text for request in later)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qllm_jax.synthesis.reflection import credit_profile, profile_text
+from qllm_jax.synthesis.reflection import comparison_text, credit_profile, profile_text
 from qllm_jax.tfcaf import translate
 
 STATES = np.array([[0.0, 0.0], [1.0, 2.0]], np.float32)
@@ -33,3 +33,14 @@ def test_credits_that_depend_on_the_state():
     text = profile_text(some)
     assert "agent 0 1.50 ± 0.50" in text
     assert "practically zero in 50%" in text
+
+
+def test_the_coder_is_told_what_the_comparison_rests_on():
+    """Training beside the arms that were trained, and only those; or a reader's judgement."""
+    beside = comparison_text(["vdn", "qmix"])
+    assert "trained, beside vdn (`jnp.sum(agent_qs)`) and qmix, with the same seeds" in beside
+    alone = comparison_text([])
+    assert "compiled and trained with the same seeds" in alone
+    read = comparison_text(None)
+    assert "No candidate was trained" in read
+    assert "seeds" not in read
