@@ -60,6 +60,7 @@ MODULES: dict[str, str] = {
     "torch.nn.functional": "torch.nn.functional",
     "torch.linalg": "torch.linalg",
     "torch.special": "torch.special",
+    "torch.func": "torch.func",
     "numpy.linalg": "numpy.linalg",
     "jax.numpy": "jax.numpy",
     "jax.nn": "jax.nn",
@@ -218,8 +219,6 @@ def check_node(node: ast.AST, private: frozenset[str] = frozenset()) -> None:
             _check_name(identifier, line, private=private)
         case ast.keyword(arg=None):
             raise _stars(line)
-        case ast.Starred(ctx=ast.Store()):
-            raise _stars(line)
         case ast.Constant():
             _check_constant(node)
         case ast.Import() | ast.ImportFrom():
@@ -242,7 +241,7 @@ def _keyword(name: str) -> str:
 def _stars(line: int | None) -> TranslationError:
     return TranslationError(
         "star-arguments",
-        "`*args`, `**kwargs` and starred targets are not allowed.",
+        "`*args` and `**kwargs` are not allowed.",
         "Name every argument; spread only a shape, as in `x.view(*x.shape[:2], -1)`.",
         line,
     )

@@ -194,6 +194,7 @@ def _target_text(run: Run, target: ast.expr) -> str:
 
 def bind_target(run: Run, target: ast.expr, value: Value) -> None:
     """Bind the names of a loop that stays: their values are only known by name."""
+    target = target.value if isinstance(target, ast.Starred) else target
     if isinstance(target, ast.Name):
         if target.id == "_":
             return
@@ -211,6 +212,7 @@ def bind_target(run: Run, target: ast.expr, value: Value) -> None:
 
 def bind_literal(run: Run, target: ast.expr, value: Value) -> None:
     """Bind the names of an unrolled loop's pass: their values are written out."""
+    target = target.value if isinstance(target, ast.Starred) else target
     if isinstance(target, ast.Name):
         if target.id == "_":
             return
@@ -227,7 +229,7 @@ def bind_literal(run: Run, target: ast.expr, value: Value) -> None:
 
 
 def unpacked(run: Run, target: ast.expr, value: Value) -> list[Value]:
-    """The items of a value for a tuple of targets.
+    """The items of a value for a tuple of targets; a list of them for `*rest`.
 
     Raises:
         TranslationError: Rule "unpack": the numbers differ, or it has no fixed number.
@@ -241,13 +243,21 @@ def unpacked(run: Run, target: ast.expr, value: Value) -> list[Value]:
         raise run.refuse("unpack", f"{describe(value)} is unpacked.", "Unpack tuples and lists.")
     if sequence.of_batch:
         raise run.refuse("mixes-batch", "The batch is unpacked into samples.", "Treat all alike.")
-    if len(sequence.items) != wanted:
+    stars = [i for i, part in enumerate(target.elts) if isinstance(part, ast.Starred)]  # type: ignore[attr-defined]
+    spare = len(sequence.items) - wanted
+    if spare < -1 or (spare and not stars):
         raise run.refuse(
             "unpack",
             f"{len(sequence.items)} values are unpacked into {wanted} names.",
             "Use as many names as values.",
         )
-    return [item_of(sequence, i) for i in range(wanted)]
+    items = [item_of(sequence, i) for i in range(len(sequence.items))]
+    if stars:
+        at, count = stars[0], spare + 1
+        rest = items[at : at + count]
+        code = c.display([item.code for item in rest], False)
+        items[at : at + count] = [Sequence(rest, "list", code)]
+    return items
 
 
 @expression(ast.ListComp, ast.GeneratorExp)

@@ -102,6 +102,8 @@ def store(run: Run, target: ast.expr, value: Value) -> None:
             _store_tuple(run, target, value)
         case ast.Subscript():
             _store_item(run, target, value)
+        case ast.Starred():
+            store(run, target.value, value)
         case _:
             raise run.refuse("target", "This cannot be assigned to.", "Assign to a variable.")
 

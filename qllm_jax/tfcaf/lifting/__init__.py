@@ -31,7 +31,7 @@ _RECORD_DECORATORS = frozenset(
     )
 )
 _OBJECT_BASES = frozenset(("nn.Module", "torch.nn.Module", "Module", "object"))
-_RECORD_IMPORTS = {"collections": {"namedtuple"}, "dataclasses": {"dataclass"}}
+_RECORD_IMPORTS = {"collections": {"namedtuple"}, "dataclasses": {"dataclass", "field"}}
 
 
 def lift(tree: ast.Module) -> None:
@@ -58,6 +58,8 @@ def _lifted(node: ast.stmt, taken: set[str]) -> list[ast.stmt]:
         case ast.ImportFrom(module=str() as module, level=0) if module in _RECORD_IMPORTS:
             known = all(a.name in _RECORD_IMPORTS[module] and not a.asname for a in node.names)
             return [] if known else [node]
+        case ast.Import() if all(a.name in _RECORD_IMPORTS and not a.asname for a in node.names):
+            return []
         case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call() as call):
             fields = _namedtuple_fields(call)
             return [_record(node, name, [(f, None) for f in fields])] if fields else [node]
@@ -69,7 +71,7 @@ def _lifted(node: ast.stmt, taken: set[str]) -> list[ast.stmt]:
             if (bases <= _RECORD_BASES and bases and not decorators) or (
                 decorators and decorators <= _RECORD_DECORATORS and not bases
             ):
-                return _record_class(node)
+                return _record_class(node, taken)
             if bases <= _OBJECT_BASES and not decorators:
                 return Object(node, taken).functions() or [node]
     return [node]
@@ -93,18 +95,40 @@ def _namedtuple_fields(call: ast.Call) -> list[str]:
     return names if all(map(is_plain, names)) else []
 
 
-def _record_class(node: ast.ClassDef) -> list[ast.stmt]:
+def _record_class(node: ast.ClassDef, taken: set[str]) -> list[ast.stmt]:
     fields: list[tuple[str, ast.expr | None]] = []
+    methods: list[ast.stmt] = []
     for item in node.body:
         match item:
             case ast.AnnAssign(target=ast.Name(id=name)) if is_plain(name):
                 fields.append((name, item.value))
+            case ast.FunctionDef():
+                methods.append(item)
             case ast.Expr(value=ast.Constant()) | ast.Pass():
                 pass
             case _:
                 return [node]
     given = [default is not None for _, default in fields]
-    return [_record(node, node.name, fields)] if fields and given == sorted(given) else [node]
+    if not fields or given != sorted(given):
+        return [node]
+    if not methods:
+        return [_record(node, node.name, fields)]
+    plain = ast.ClassDef(node.name, [], [], [_setting(node, fields), *methods], [])
+    return Object(ast.copy_location(plain, node), taken).functions() or [node]
+
+
+def _setting(at: ast.stmt, fields: list[tuple[str, ast.expr | None]]) -> ast.stmt:
+    """`def __init__(self, field, …): self.field = field; …`."""
+    defaults = [default for _, default in fields if default is not None]
+    sets: list[ast.stmt] = [
+        ast.Assign(
+            [ast.Attribute(ast.Name("self", ast.Load()), name, ast.Store())],
+            ast.Name(name, ast.Load()),
+        )
+        for name, _ in fields
+    ]
+    arguments = arguments_of(["self", *(name for name, _ in fields)], defaults)
+    return function(at, "__init__", arguments, sets, "")
 
 
 def _record(at: ast.stmt, name: str, fields: list[tuple[str, ast.expr | None]]) -> ast.stmt:

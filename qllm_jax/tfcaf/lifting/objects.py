@@ -17,13 +17,8 @@ class Object:
         self.node = node
         self.taken = taken
         self.methods = {n.name: n for n in node.body if isinstance(n, ast.FunctionDef)}
-        self.constants = {
-            target.id: item
-            for item in node.body
-            if isinstance(item, ast.Assign)
-            for target in item.targets
-            if isinstance(target, ast.Name)
-        }
+        self.settings = [item for item in node.body if _constants(item)]
+        self.constants = {name for item in self.settings for name in _constants(item)}
         self.fields: dict[str, str] = {}  # attribute as written -> field
         self.modules: dict[str, ast.expr] = {}  # attributes such as nn.Softmax(dim=-1)
 
@@ -33,18 +28,13 @@ class Object:
             return []
         name = self.node.name
         constructor = self._constructor()
-        made: list[ast.stmt] = [
-            ast.copy_location(
-                ast.Assign([ast.Name(f"{name}_{c}", ast.Store())], self._inside(item.value, "")),
-                item,
-            )
-            for c, item in self.constants.items()
-        ]
+        made: list[ast.stmt] = [_OfClass(self).visit(item) for item in self.settings]
         made.append(constructor)
         for method in self.methods.values():
             if method.name != "__init__":
                 made.append(self._method(method))
         new = {getattr(m, "name", "") for m in made} - {name}
+        new |= {f"{name}_{constant}" for constant in self.constants}
         return [] if new & self.taken else made
 
     def _is_plain(self) -> bool:
@@ -56,7 +46,7 @@ class Object:
                     bare = not item.args.args and "staticmethod" not in decorators
                     if is_dunder or bare or not decorators <= _METHOD_DECORATORS:
                         return False
-                case ast.Assign(targets=[ast.Name(id=name)]) if is_plain(name):
+                case ast.Assign() | ast.AnnAssign() if all(map(is_plain, _constants(item) or [""])):
                     pass
                 case ast.Expr(value=ast.Constant()) | ast.Pass():
                     pass
@@ -111,6 +101,13 @@ class Object:
                 )
             ) if owner == me:
                 pass
+            case ast.Assign(targets=[ast.Tuple(elts=parts)]) if all(
+                isinstance(part, ast.Attribute) and ast.unparse(part.value) == me for part in parts
+            ):
+                names = [part.attr for part in parts]  # type: ignore[attr-defined]
+                value = self._inside(item.value, me, constructing=True)
+                targets = ast.Tuple([self._field(name) for name in names], ast.Store())
+                return [ast.copy_location(ast.Assign([targets], value), item)]
             case ast.Assign(targets=[ast.Attribute(value=ast.Name(id=owner), attr=attribute)]) if (
                 owner == me
             ):
@@ -127,9 +124,12 @@ class Object:
             self.modules[attribute] = value
             return []
         value = self._inside(value, me, constructing=True)
+        return [ast.copy_location(ast.Assign([self._field(attribute)], value), item)]
+
+    def _field(self, attribute: str) -> ast.Name:
+        """The variable of the constructor that stands for `self.attribute`, as a target."""
         self.fields[attribute] = attribute.strip("_") or "unused"
-        target = ast.Name(f"self_{self.fields[attribute]}", ast.Store())
-        return [ast.copy_location(ast.Assign([target], value), item)]
+        return ast.Name(f"self_{self.fields[attribute]}", ast.Store())
 
     def _method(self, method: ast.FunctionDef) -> ast.FunctionDef:
         decorators = {ast.unparse(d) for d in method.decorator_list}
@@ -159,6 +159,36 @@ class Object:
         """Whether a method takes no object."""
         decorators = {ast.unparse(d) for d in self.methods[method].decorator_list}
         return bool(decorators & {"staticmethod", "classmethod"})
+
+
+def _constants(item: ast.stmt) -> list[str]:
+    """The names that a statement of the class's body sets; empty where it is no such statement."""
+    match item:
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return [name]
+        case ast.Assign(targets=[ast.Tuple(elts=parts)]):
+            names = [part.id for part in parts if isinstance(part, ast.Name)]
+            return names if len(names) == len(parts) else []
+        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr()):
+            return [name]
+    return []
+
+
+class _OfClass(ast.NodeTransformer):
+    """A statement of the class's body at the module's level: `A = B` as `Mixer_A = Mixer_B`."""
+
+    def __init__(self, owner: Object):
+        self.owner = owner
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if node.id in self.owner.constants:
+            node.id = f"{self.owner.node.name}_{node.id}"
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        assert node.value is not None, "checked by `_constants`"
+        made = ast.Assign([self.visit(node.target)], self.visit(node.value))
+        return ast.copy_location(made, node)
 
 
 class _Members(ast.NodeTransformer):

@@ -252,6 +252,7 @@ def triangle_indices(ctx: OpCall, n: Value, k: Value, m: Value) -> Value:
 
 
 @both("finfo iinfo", "kind")
+@op("torch", "torch.finfo torch.iinfo", "kind|type")
 def machine_limits(ctx: OpCall, kind: Value) -> Value:
     """`finfo(float32).eps` and the like, as constants."""
     integral = last_name(ctx) == "iinfo"

@@ -11,7 +11,7 @@ from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf import limits
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.ops.registry import lookup, op
-from qllm_jax.tfcaf.values import Static, Transformed, Value, format_shape
+from qllm_jax.tfcaf.values import Sequence, Static, Transformed, Value, format_shape
 
 _FUNCTIONS = {
     "Softmax": "F.softmax",
@@ -77,6 +77,32 @@ def layer_norm(ctx: OpCall, x: Value, shape: Value, eps: Value) -> Value:
     axes = tuple(range(-len(sizes), 0))
     options = {"axis": axes[0] if len(axes) == 1 else axes, "epsilon": eps.code}
     return ctx.result(x.shape, "float", c.call("jax.nn.standardize", [x], options), x)
+
+
+@op("torch", "torch.nn.LayerNorm", "normalized_shape, eps=1e-05, elementwise_affine=True")
+def layer_norm_module(
+    ctx: OpCall, normalized_shape: Value, eps: Value, elementwise_affine: Value
+) -> Value:
+    """`nn.LayerNorm(width, elementwise_affine=False)`; without that it has weights."""
+    if ctx.bool(elementwise_affine, "elementwise_affine"):
+        raise ctx.refuse(
+            "learnable",
+            "it has learned parameters; a TFCAF has none.",
+            "Write `elementwise_affine=False`.",
+        )
+
+    shape = normalized_shape
+    if isinstance(shape, Static):
+        shape = Sequence([shape], "tuple", c.display([shape.code], True))
+    operation = lookup("torch", "torch.nn.functional.layer_norm")
+    assert operation is not None
+
+    def apply(run: Any, args: list[Value], kwargs: dict[str, Value]) -> Value:
+        from qllm_jax.tfcaf.interpreter.calls import call_operation
+
+        return call_operation(run, operation, args, {**kwargs, "shape": shape, "eps": eps})
+
+    return Transformed(apply, c.Code(ctx.name))
 
 
 @op("torch", ".unfold", "x, axis|dimension, size, step")

@@ -143,6 +143,16 @@ def extreme(ctx: OpCall, x: Value, axis: Value, keepdims: Value, which: str) -> 
     return reduce(ctx, x, axis, keepdims, which, x.dtype)
 
 
+@op("torch", "torch.aminmax .aminmax", "x|input, *, axis|dim=None, keepdims|keepdim=False")
+def both_extremes(ctx: OpCall, x: Value, axis: Value, keepdims: Value) -> Value:
+    """(smallest, largest); ties share the gradient."""
+    x = ctx.array(x)
+    found: list[Value] = [
+        reduce(ctx, x, axis, keepdims, which, x.dtype) for which in ("min", "max")
+    ]
+    return ctx.pair(found, ("min", "max"))
+
+
 _EXTREME = "x|input, axis|dim|other=None, keepdims|keepdim=False"
 
 
