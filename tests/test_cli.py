@@ -79,6 +79,7 @@ def test_a_negative_credit_is_repaired_on_request(write, capsys):
         (["train", "learner.lrr=1"], "learner.lr"),
         (["train", "runner.num_env_steps=12345"], "would fit"),
         (["train", "mixer.artifact=nowhere"], "does not exist"),
+        (["generate", "runner.output_dir=/dev/null/jobs"], "jobs/mpe/simple_spread/generate-"),
         (["report", "nowhere"], "holds no run directory"),
         (["tasks", "show"], "name the task"),
     ],

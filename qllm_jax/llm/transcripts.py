@@ -132,7 +132,7 @@ def write_transcript(directory: Path, transcript: Transcript) -> Path:
             partial.unlink(missing_ok=True)
         raise UserError(
             f"cannot write the transcript {path}: {error.strerror}. Free space there or choose "
-            "another directory; completions already paid for are in the journal."
+            "another directory; every answer before this one is kept, and the run resumes."
         ) from error
     return path
 

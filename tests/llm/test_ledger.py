@@ -140,5 +140,14 @@ def test_a_reservation_that_cannot_be_booked_is_none():
 
 
 def test_a_replay_is_not_booked():
-    ledger = Ledger(book=lambda *event: pytest.fail("booked"))
+    """It counts as a call with its recorded tokens, costs nothing, and leaves no event; the same
+    call to a provider that is paid leaves two."""
+    booked: list[str] = []
+    ledger = Ledger(book=lambda event, values: booked.append(event))
     ledger.settle(ledger.reserve(request(), "recorded"), Usage(1, 0, 1, 0), "recorded")
+    (row,) = ledger.rows()
+    assert (row.calls, row.failed_attempts, row.dollars) == (1, 0, 0.0)
+    assert ledger.tokens == 2
+    assert booked == []
+    ledger.settle(ledger.reserve(request(), "gemini"), Usage(1, 0, 1, 0), "gemini")
+    assert booked == ["ledger.1.reserved", "ledger.1.settled"]

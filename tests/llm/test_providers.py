@@ -3,12 +3,11 @@
 import dataclasses
 import datetime
 import email.utils
-import importlib.util
 import sys
 import time
-from pathlib import Path
 
 import pytest
+import servers
 
 from qllm_jax.config import LlmConfig
 from qllm_jax.errors import UserError
@@ -23,10 +22,6 @@ from qllm_jax.llm import (
     with_ledger,
 )
 from qllm_jax.llm.ledger import BudgetError, Caps, Ledger, Price
-
-_spec = importlib.util.spec_from_file_location("servers", Path(__file__).parent / "servers.py")
-servers = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(servers)
 
 KEY = "sk-very-secret-key-123456"
 REQUEST = Request(

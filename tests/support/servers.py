@@ -1,5 +1,6 @@
 """Loopback servers that answer as Gemini and as OpenAI do, from a script."""
 
+import contextlib
 import json
 import threading
 import time
@@ -58,6 +59,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
         except (OSError, BrokenPipeError, ConnectionResetError):
             self.close_connection = True
+
+    def handle(self):
+        with contextlib.suppress(ConnectionResetError):  # of a process that was killed
+            super().handle()
 
     def log_message(self, *args):
         pass
