@@ -11,7 +11,7 @@ JOBS = ("train", "compare", "generate", "run", "sweep", "bench", "resume", "repo
 JOB_PARTS = {  # what any job may import
     f"jobs/{name}"
     for name in (
-        "artifacts", "checks", "directory", "hosts", "interrupt", "outcome", "reporting",
+        "artifacts", "checks", "directory", "hosts", "interrupt", "outcome", "reporting", "session",
     )
 }  # fmt: skip
 
@@ -36,23 +36,20 @@ ALLOWED = {
     "jobs/artifacts": {"tfcaf", "verify", "tasks"},
     "jobs/outcome": {"results", "tasks"},
     "jobs/reporting": {"synthesis", "training", "results", "tasks", "tfcaf"},
-    "jobs/training_run": {
-        "training", "results", "tasks", "tfcaf", "networks", "jobs/interrupt", "jobs/reporting",
+    "jobs/session": {
+        "training", "results", "tasks", "tfcaf", "networks",
+        "jobs/artifacts", "jobs/hosts", "jobs/interrupt", "jobs/reporting",
     },
+    "jobs/training_run": {"training", "results", "tfcaf", "jobs/reporting", "jobs/session"},
     "jobs/hosts_run": {
-        "training", "results", "tasks", "tfcaf",
-        "jobs/hosts", "jobs/interrupt", "jobs/reporting", "jobs/training_run",
+        "training", "results", "jobs/hosts", "jobs/session", "jobs/training_run",
     },
-    "jobs/train": {"results", "tasks", "tfcaf", "jobs/hosts_run", "jobs/training_run", *JOB_PARTS},
-    "jobs/compare": {
-        "results", "tasks", "tfcaf", "synthesis", "jobs/train", "jobs/training_run", *JOB_PARTS,
-    },
+    "jobs/train": {"results", "tasks", "jobs/hosts_run", "jobs/training_run", *JOB_PARTS},
+    "jobs/compare": {"results", "tasks", "tfcaf", "synthesis", "jobs/train", *JOB_PARTS},
     "jobs/generate": {"llm", "synthesis", "results", "tasks", "tfcaf", *JOB_PARTS},
     "jobs/run": {"results", "jobs/generate", "jobs/compare", *JOB_PARTS},
-    "jobs/sweep": {
-        "sweep", "training", "networks", "results", "tasks", "jobs/training_run", *JOB_PARTS,
-    },
-    "jobs/bench": {"bench", "training", "results", "jobs/training_run", *JOB_PARTS},
+    "jobs/sweep": {"sweep", "training", "networks", "results", "tasks", *JOB_PARTS},
+    "jobs/bench": {"bench", "training", "results", *JOB_PARTS},
     "jobs/resume": {
         "results", "jobs/train", "jobs/compare", "jobs/generate", "jobs/run", "jobs/sweep",
         "jobs/hosts_run", "jobs/training_run", *JOB_PARTS,

@@ -6,12 +6,11 @@ import json
 from qllm_jax.bench import Throughput, bench_figure, bench_record, bench_tables
 from qllm_jax.bench import measure as measure_bench
 from qllm_jax.config import Config
-from qllm_jax.jobs.artifacts import load_tfcaf
 from qllm_jax.jobs.checks import checked_task
 from qllm_jax.jobs.directory import job_directory
 from qllm_jax.jobs.outcome import JobOutcome
 from qllm_jax.jobs.reporting import command_line
-from qllm_jax.jobs.training_run import mixer_of
+from qllm_jax.jobs.session import Training
 from qllm_jax.results import Console, format_rate, save_figure_png, write_text
 from qllm_jax.training import Runs, runs_for_seeds
 
@@ -19,8 +18,7 @@ from qllm_jax.training import Runs, runs_for_seeds
 def bench(config: Config) -> JobOutcome:
     """`qllm-jax bench`: time the training that `config` describes; leaves a record and a figure."""
     spec = checked_task(config)
-    artifact = load_tfcaf(config.mixer, spec) if config.uses_tfcaf else None
-    mixer, scale = mixer_of(config, spec, artifact)
+    mixer, scale = Training.named_by(config, spec).mixer()
 
     def runs_of(count: int) -> Runs:
         runner = dataclasses.replace(config.runner, num_seeds=count)

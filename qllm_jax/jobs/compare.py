@@ -14,8 +14,8 @@ from qllm_jax.jobs.hosts import Hosts, join_hosts
 from qllm_jax.jobs.interrupt import StopRequest
 from qllm_jax.jobs.outcome import JobOutcome, print_final_table, write_job_report
 from qllm_jax.jobs.reporting import report_data, tfcaf_summary
+from qllm_jax.jobs.session import Session, Training, with_fitting_seeds
 from qllm_jax.jobs.train import train_mixer
-from qllm_jax.jobs.training_run import with_fitting_seeds
 from qllm_jax.results import Console, EpisodeFigure, RunResult, write_text
 from qllm_jax.synthesis import SynthesisResult
 from qllm_jax.tasks.spec import TaskSpec
@@ -35,7 +35,7 @@ def compare(config: Config, other_learners: Sequence[Config] = ()) -> JobOutcome
     spec = checked_task(config)
     for one in other_learners:
         checked_task(one)
-    _needed_artifact([config, *other_learners], spec)
+    trainings_of([config, *other_learners], spec)  # refused before anything is made
     directory = job_directory(config, "compare", hosts)
     if hosts.is_first and other_learners:
         others = [config_to_mapping(one) for one in other_learners]
@@ -50,61 +50,69 @@ def compare_in(config: Config, directory: Path, joined: Hosts | None = None) -> 
     others = directory / _LEARNERS_FILE
     more = yaml.safe_load(others.read_text()) if others.exists() else []
     configs = [config, *(config_from_mapping(one) for one in more)]
-    artifact = _needed_artifact(configs, spec)
     with Console(quiet=not hosts.is_first) as console, StopRequest() as should_stop:
-        return compare_mixers(configs, spec, artifact, directory, console, should_stop, None, hosts)
+        session = Session(console, should_stop, hosts)
+        return compare_mixers(trainings_of(configs, spec), directory, session)
 
 
 def compare_mixers(
-    configs: Sequence[Config],
-    spec: TaskSpec,
-    artifact: Artifact | None,
+    trainings: Sequence[Training],
     directory: Path,
-    console: Console,
-    should_stop: StopRequest,
-    design: SynthesisResult | None,
-    hosts: Hosts,
+    session: Session,
+    design: SynthesisResult | None = None,
 ) -> JobOutcome:
-    """Train the mixers one after the other; write the report after each, so that none is lost."""
+    """Train one after the other; write the report after each, so that none is lost.
+
+    Args:
+        trainings: What is compared, of one task.
+        directory: The job's.
+        session: Who watches.
+        design: Where the TFCAF was written in the same job.
+    """
     runs: list[RunResult] = []
     figures: list[EpisodeFigure] = []
     path = directory / "report.html"
-    for one in with_fitting_seeds(_compared(configs), spec, artifact):
-        held = artifact if one.uses_tfcaf else None
-        result, figure = train_mixer(
-            one, spec, held, directory, one.label, console, should_stop, hosts
-        )
+    spec, is_first = trainings[0].spec, session.hosts.is_first
+    shown = [one.artifact for one in trainings if one.artifact is not None]
+    if design is not None:
+        shown = [design.artifact]
+    for training in with_fitting_seeds(trainings):
+        result, figure = train_mixer(training, directory, training.config.label, session)
         runs.append(result)
-        if not hosts.is_first:
+        if not is_first:
             continue
-        if held is not None:
+        if training.artifact is not None:
             figures.append(figure)
-        tfcaf = tfcaf_summary(artifact) if artifact is not None else None
+        tfcaf = tfcaf_summary(shown[0]) if shown else None
         data = report_data(spec, runs, tfcaf=tfcaf, episodes=figures, design=design)
         path = write_job_report(directory, data)
-        if should_stop():
+        if session.should_stop():
             break
-    if hosts.is_first:
-        print_final_table(console, spec, runs)
-        console.print(f"report: {path}")
-    return JobOutcome(directory, tuple(runs), path, interrupted=should_stop())
+    if is_first:
+        print_final_table(session.console, spec, runs)
+        session.console.print(f"report: {path}")
+    return JobOutcome(directory, tuple(runs), path, interrupted=session.should_stop())
 
 
-def _needed_artifact(configs: Sequence[Config], spec: TaskSpec) -> Artifact | None:
-    """The artifact that `mixer.artifact` names, or the one shipped for the task."""
-    if not any(one.uses_tfcaf for one in _compared(configs)):
-        return None
-    return load_tfcaf(configs[0].mixer, spec)
+def trainings_of(
+    configs: Sequence[Config], spec: TaskSpec, artifact: Artifact | None = None
+) -> list[Training]:
+    """What configs compare: every mixer with every learner that takes one.
 
-
-def _compared(configs: Sequence[Config]) -> list[Config]:
-    """One config per training: every mixer with every learner that takes one."""
-    trainings = []
+    Args:
+        configs: Of one task.
+        spec: The task.
+        artifact: Of the TFCAF mixers; None takes the one that `mixer.artifact` names or the one
+            shipped for the task, where a mixer needs it.
+    """
+    compared = []
     for config in configs:
         names = config.compare.mixers
         if config.learner.name in LEARNERS_WITHOUT_MIXER:
             names = (config.mixer.name,)
         for name in names:
             mixer = dataclasses.replace(config.mixer, name=name)
-            trainings.append(dataclasses.replace(config, mixer=mixer))
-    return trainings
+            compared.append(dataclasses.replace(config, mixer=mixer))
+    if artifact is None and any(one.uses_tfcaf for one in compared):
+        artifact = load_tfcaf(configs[0].mixer, spec)
+    return [Training(one, spec, artifact if one.uses_tfcaf else None) for one in compared]

@@ -65,6 +65,9 @@ class Hosts:
         return first + start, end - start
 
 
+ALONE = Hosts()  # one process and no other
+
+
 def join_hosts(config: HostsConfig, stamp: str) -> Hosts:
     """Find the other processes of the job; alone where no coordinator is set.
 

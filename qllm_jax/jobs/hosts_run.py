@@ -21,24 +21,21 @@ from typing import Any
 import jax
 import numpy as np
 
-from qllm_jax.config import Config, HostsConfig, config_to_mapping
+from qllm_jax.config import HostsConfig
 from qllm_jax.errors import UserError
 from qllm_jax.jobs.hosts import Hosts
-from qllm_jax.jobs.interrupt import StopRequest
-from qllm_jax.jobs.reporting import command_line
+from qllm_jax.jobs.session import Session, Training
 from qllm_jax.jobs.training_run import (
     BEST_PARAMS,
     PARAMS,
     SHARES,
     is_complete,
-    mixer_of,
+    saved_params,
     train_or_resume,
 )
-from qllm_jax.results import Console, EpisodeFigure, RunResult, RunStore, is_run
+from qllm_jax.results import EpisodeFigure, RunResult, RunStore, is_run
 from qllm_jax.results.files import write_text
-from qllm_jax.tasks.spec import TaskSpec
-from qllm_jax.tfcaf import Artifact, save_artifact
-from qllm_jax.training import load_params, params_struct, save_params
+from qllm_jax.training import save_params
 
 _POLL_S = 0.2
 _BEAT_S = 5.0
@@ -46,14 +43,7 @@ _GONE_S = 120.0  # without a sign of life a host counts as gone
 
 
 def train_on_hosts(
-    config: Config,
-    spec: TaskSpec,
-    artifact: Artifact | None,
-    parent: Path,
-    name: str | None,
-    console: Console,
-    should_stop: StopRequest,
-    hosts: Hosts,
+    training: Training, parent: Path, name: str | None, session: Session
 ) -> tuple[RunResult, EpisodeFigure]:
     """As `train_one` or, where `parent / name` exists, `train_or_resume`, on every host.
 
@@ -67,28 +57,34 @@ def train_on_hosts(
     Raises:
         UserError: Fewer seeds than hosts, or another host has gone; what was trained is kept.
     """
-    share = _share(config, hosts)
+    hosts = session.hosts
+    share = _share(training, hosts)
     path = parent / (name or hosts.stamp)
     if hosts.is_first and not path.exists():
-        _make_directory(config, spec, artifact, path)
-    _wait_until_there(path, config.hosts.timeout_s)
+        _make_directory(training, path)
+    _wait_until_there(path, training.config.hosts.timeout_s)
     place = path / SHARES / _share_name(hosts.index)
     with _beating(place, hosts.stamp):
-        _, figure = train_or_resume(
-            share, spec, artifact, place.parent, place.name, console, should_stop
-        )
+        _, figure = train_or_resume(share, place.parent, place.name, session)
     write_text(place.with_suffix(".ended"), hosts.stamp)
     if not hosts.is_first:
         return RunResult.load(place), figure
     _wait_for_all(path, hosts)
-    _merge(config, spec, artifact, path, hosts)
+    _merge(training, path, hosts)
     return RunResult.load(path), figure
 
 
-def _share(config: Config, hosts: Hosts) -> Config:
+def _share(training: Training, hosts: Hosts) -> Training:
+    config = training.config
     first, count = hosts.share(config.runner.first_seed, config.runner.num_seeds)
     runner = dataclasses.replace(config.runner, first_seed=first, num_seeds=count)
-    return dataclasses.replace(config, runner=runner, hosts=HostsConfig())
+    return _alone(dataclasses.replace(training, config=dataclasses.replace(config, runner=runner)))
+
+
+def _alone(training: Training) -> Training:
+    """Without who is who, which differs at every start."""
+    config = dataclasses.replace(training.config, hosts=HostsConfig())
+    return dataclasses.replace(training, config=config)
 
 
 def _share_name(index: int) -> str:
@@ -99,21 +95,9 @@ def _places(path: Path, hosts: Hosts) -> list[Path]:
     return [path / SHARES / _share_name(index) for index in range(hosts.count)]
 
 
-def _make_directory(config: Config, spec: TaskSpec, artifact: Artifact | None, path: Path) -> None:
+def _make_directory(training: Training, path: Path) -> None:
     """The run directory, marked as stopped until the shares are merged."""
-    first, count = config.runner.first_seed, config.runner.num_seeds
-    info = {"task": spec.name, "mixer": config.label, "command": command_line()}
-    one = dataclasses.replace(config, hosts=HostsConfig())  # who is who differs at every start
-    store = RunStore.create(
-        path.parent,
-        path.name,
-        config_to_mapping(one),
-        seeds=list(range(first, first + count)),
-        info=info,
-    )
-    if artifact is not None:
-        save_artifact(artifact, store.path)
-    store.finish("interrupted")
+    _alone(training).make_store(path.parent, path.name).finish("interrupted")
     (path / SHARES).mkdir()
 
 
@@ -174,9 +158,7 @@ def _read(file: Path) -> str:
         return ""
 
 
-def _merge(
-    config: Config, spec: TaskSpec, artifact: Artifact | None, path: Path, hosts: Hosts
-) -> None:
+def _merge(training: Training, path: Path, hosts: Hosts) -> None:
     """Put the shares together, evaluation by evaluation, in the order of the seeds."""
     places = _places(path, hosts)
     shares = [RunResult.load(place) for place in places if is_run(place)]
@@ -196,7 +178,7 @@ def _merge(
         if complete:
             for kind in (BEST_PARAMS, PARAMS):
                 parts = [
-                    _params(config, spec, artifact, Hosts(index, hosts.count), place, kind)
+                    saved_params(_share(training, Hosts(index, hosts.count)), place, kind)
                     for index, place in enumerate(places)
                 ]
                 merged = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
@@ -204,14 +186,6 @@ def _merge(
         store.finish("complete" if complete else "interrupted")
     if complete:
         shutil.rmtree(path / SHARES)
-
-
-def _params(
-    config: Config, spec: TaskSpec, artifact: Artifact | None, hosts: Hosts, place: Path, kind: str
-) -> Any:
-    mixer, _ = mixer_of(config, spec, artifact)
-    like = dataclasses.asdict(params_struct(spec, mixer, _share(config, hosts)))
-    return load_params(place / "checkpoints" / kind, like)
 
 
 def _joined_info(infos: list[dict[str, Any]]) -> dict[str, Any]:

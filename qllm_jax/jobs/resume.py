@@ -9,7 +9,7 @@ import yaml
 
 from qllm_jax.config import HostsConfig, config_from_mapping
 from qllm_jax.errors import require
-from qllm_jax.jobs.artifacts import load_safe, load_tfcaf
+from qllm_jax.jobs.artifacts import load_safe
 from qllm_jax.jobs.checks import checked_task
 from qllm_jax.jobs.compare import compare_in
 from qllm_jax.jobs.directory import JOB_FILE, keep_config, time_stamp
@@ -19,6 +19,7 @@ from qllm_jax.jobs.hosts_run import train_on_hosts
 from qllm_jax.jobs.interrupt import StopRequest
 from qllm_jax.jobs.outcome import JobOutcome, print_final_table
 from qllm_jax.jobs.run import run_in
+from qllm_jax.jobs.session import Session, Training
 from qllm_jax.jobs.sweep import sweep_in
 from qllm_jax.jobs.train import report_one
 from qllm_jax.jobs.training_run import is_complete, resume_one
@@ -63,20 +64,19 @@ def resume(
     hosts = join_hosts(settings, time_stamp())
     config = dataclasses.replace(config_from_mapping(load_config(path)), hosts=settings)
     spec = checked_task(config)
-    artifact = None
-    if config.uses_tfcaf:
-        has_artifact = (path / "tfcaf.json").exists()  # else killed before it was copied there
-        artifact = load_safe(path) if has_artifact else load_tfcaf(config.mixer, spec)
+    if config.uses_tfcaf and (path / "tfcaf.json").exists():
+        training = Training(config, spec, load_safe(path))
+    else:  # it has none, or was killed before it was copied there
+        training = Training.named_by(config, spec)
     with Console(quiet=not hosts.is_first) as console, StopRequest() as should_stop:
+        session = Session(console, should_stop, hosts)
         if hosts.count > 1 and not is_complete(path):
-            result, figure = train_on_hosts(
-                config, spec, artifact, path.parent, path.name, console, should_stop, hosts
-            )
+            result, figure = train_on_hosts(training, path.parent, path.name, session)
         else:
-            result, figure = resume_one(config, spec, artifact, path, console, should_stop)
+            result, figure = resume_one(training, path, session)
         if not hosts.is_first:
             return JobOutcome(path, (result,))
-        outcome = report_one(spec, artifact, result, figure)
+        outcome = report_one(training, result, figure)
         print_final_table(console, spec, outcome.runs)
         console.print(f"run directory: {outcome.directory}")
     return outcome

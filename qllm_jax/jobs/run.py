@@ -4,12 +4,12 @@ from pathlib import Path
 
 from qllm_jax.config import Config
 from qllm_jax.jobs.checks import checked_task
-from qllm_jax.jobs.compare import compare_mixers
+from qllm_jax.jobs.compare import compare_mixers, trainings_of
 from qllm_jax.jobs.directory import job_directory
 from qllm_jax.jobs.generate import design
-from qllm_jax.jobs.hosts import Hosts
 from qllm_jax.jobs.interrupt import StopRequest
 from qllm_jax.jobs.outcome import JobOutcome
+from qllm_jax.jobs.session import Session
 from qllm_jax.results import Console
 
 
@@ -26,6 +26,5 @@ def run_in(config: Config, directory: Path) -> JobOutcome:
         # The design keeps a journal, so that Ctrl-C may end it anywhere; training stops at a chunk.
         result = design(config, spec, directory, console)
         with StopRequest() as should_stop:
-            return compare_mixers(
-                [config], spec, result.artifact, directory, console, should_stop, result, Hosts()
-            )
+            trainings = trainings_of([config], spec, result.artifact)
+            return compare_mixers(trainings, directory, Session(console, should_stop), result)

@@ -8,13 +8,12 @@ import yaml
 
 from qllm_jax.config import Config, SweepConfig, config_to_mapping
 from qllm_jax.errors import require
-from qllm_jax.jobs.artifacts import load_tfcaf
 from qllm_jax.jobs.checks import checked_task
 from qllm_jax.jobs.directory import job_directory
 from qllm_jax.jobs.interrupt import StopRequest
 from qllm_jax.jobs.outcome import JobOutcome
 from qllm_jax.jobs.reporting import command_line
-from qllm_jax.jobs.training_run import mixer_of
+from qllm_jax.jobs.session import Training
 from qllm_jax.networks import Mixer
 from qllm_jax.results import Console, save_figure_png, write_text
 from qllm_jax.sweep import (
@@ -48,8 +47,7 @@ def sweep_in(config: Config, directory: Path) -> JobOutcome:
     seeds = config.runner.num_seeds
 
     def named_mixer(one: Config) -> tuple[Mixer, float]:
-        held = load_tfcaf(one.mixer, spec) if one.uses_tfcaf else None
-        return mixer_of(one, spec, held)
+        return Training.named_by(one, spec).mixer()
 
     with Console() as console, StopRequest() as should_stop:
         console.print(f"{len(settings):,} settings × {seeds:,} seeds: {directory}")

@@ -3,18 +3,17 @@
 from pathlib import Path
 
 from qllm_jax.config import Config
-from qllm_jax.jobs.artifacts import load_tfcaf
 from qllm_jax.jobs.checks import checked_task
 from qllm_jax.jobs.directory import directory_name, time_stamp
-from qllm_jax.jobs.hosts import Hosts, join_hosts
+from qllm_jax.jobs.hosts import ALONE, Hosts, join_hosts
 from qllm_jax.jobs.hosts_run import train_on_hosts
 from qllm_jax.jobs.interrupt import StopRequest
 from qllm_jax.jobs.outcome import JobOutcome, print_final_table, write_job_report
 from qllm_jax.jobs.reporting import report_data, tfcaf_summary
-from qllm_jax.jobs.training_run import train_one, train_or_resume, with_fitting_seeds
+from qllm_jax.jobs.session import Session, Training, with_fitting_seeds
+from qllm_jax.jobs.training_run import train_one, train_or_resume
 from qllm_jax.results import Console, EpisodeFigure, RunResult, run_parent
 from qllm_jax.tasks.spec import TaskSpec
-from qllm_jax.tfcaf import Artifact
 
 
 def train(config: Config) -> RunResult:
@@ -41,46 +40,34 @@ def train_job(config: Config) -> JobOutcome:
 
 
 def _train_with(
-    config: Config, spec: TaskSpec, console: Console, hosts: Hosts | None = None
+    config: Config, spec: TaskSpec, console: Console, hosts: Hosts = ALONE
 ) -> JobOutcome:
     """The job on a given display: trains, and on the first host reports."""
-    artifact = load_tfcaf(config.mixer, spec) if config.uses_tfcaf else None
-    (config,) = with_fitting_seeds([config], spec, artifact)
+    (training,) = with_fitting_seeds([Training.named_by(config, spec)])
     parent = run_parent(config.runner.output_dir, directory_name(spec.name), config.label)
     with StopRequest() as should_stop:
-        result, figure = train_mixer(
-            config, spec, artifact, parent, None, console, should_stop, hosts or Hosts()
-        )
-    if hosts is not None and not hosts.is_first:
+        session = Session(console, should_stop, hosts)
+        result, figure = train_mixer(training, parent, None, session)
+    if not hosts.is_first:
         return JobOutcome(result.path, (result,), None, result.info["status"] == "interrupted")
-    return report_one(spec, artifact, result, figure)
+    return report_one(training, result, figure)
 
 
 def train_mixer(
-    config: Config,
-    spec: TaskSpec,
-    artifact: Artifact | None,
-    parent: Path,
-    name: str | None,
-    console: Console,
-    should_stop: StopRequest,
-    hosts: Hosts,
+    training: Training, parent: Path, name: str | None, session: Session
 ) -> tuple[RunResult, EpisodeFigure]:
     """One training in `parent / name`, or in a directory named by the time; on all hosts."""
-    if hosts.count > 1:
-        return train_on_hosts(config, spec, artifact, parent, name, console, should_stop, hosts)
+    if session.hosts.count > 1:
+        return train_on_hosts(training, parent, name, session)
     if name is None:
-        return train_one(config, spec, artifact, parent, name, console, should_stop)
-    return train_or_resume(config, spec, artifact, parent, name, console, should_stop)
+        return train_one(training, parent, name, session)
+    return train_or_resume(training, parent, name, session)
 
 
-def report_one(
-    spec: TaskSpec, artifact: Artifact | None, result: RunResult, figure: EpisodeFigure
-) -> JobOutcome:
+def report_one(training: Training, result: RunResult, figure: EpisodeFigure) -> JobOutcome:
     """The report of a single training, in its own directory."""
-    tfcaf = tfcaf_summary(artifact) if artifact is not None else None
-    path = write_job_report(
-        result.path, report_data(spec, [result], tfcaf=tfcaf, episodes=[figure] if figure else [])
-    )
+    tfcaf = tfcaf_summary(training.artifact) if training.artifact is not None else None
+    data = report_data(training.spec, [result], tfcaf=tfcaf, episodes=[figure])
+    path = write_job_report(result.path, data)
     interrupted = result.info["status"] == "interrupted"
     return JobOutcome(result.path, (result,), path, interrupted)

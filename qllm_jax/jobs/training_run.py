@@ -6,27 +6,24 @@ Joins the trainer, the store and the display; called by the jobs.
 import dataclasses
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 
-from qllm_jax.config import ALL_THAT_FIT, Config, config_to_mapping
+from qllm_jax.config import config_to_mapping
 from qllm_jax.errors import UserError
-from qllm_jax.jobs.interrupt import StopRequest
-from qllm_jax.jobs.reporting import command_line, episode_figure
-from qllm_jax.networks import Mixer, make_mixer
+from qllm_jax.jobs.reporting import episode_figure
+from qllm_jax.jobs.session import Session, Training
 from qllm_jax.results import (
     CHECKPOINT_DIR,
     REPLACED,
-    Console,
     EpisodeFigure,
     RunResult,
     RunStore,
     is_run,
     open_loggers,
 )
-from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.tfcaf import Artifact, save_artifact
 from qllm_jax.training import (
     ChunkReport,
@@ -34,9 +31,6 @@ from qllm_jax.training import (
     TrainingOutput,
     load_params,
     make_hyper,
-    make_program,
-    mixer_scale,
-    most_runs,
     params_struct,
     record_episode,
     run_training,
@@ -58,42 +52,23 @@ def is_complete(path: Path) -> bool:
 
 
 def train_one(
-    config: Config,
-    spec: TaskSpec,
-    artifact: Artifact | None,
-    parent: Path,
-    name: str | None,
-    console: Console,
-    should_stop: StopRequest,
+    training: Training, parent: Path, name: str | None, session: Session
 ) -> tuple[RunResult, EpisodeFigure]:
-    """Train one mixer into a new run directory, and draw one greedy episode of its first seed.
+    """Train into a new run directory, and draw one greedy episode of the first seed.
 
     Args:
-        config: Names the mixer, the seeds and the budget.
-        spec: The task.
-        artifact: The function of a TFCAF mixer; None for the others.
+        training: What is trained.
         parent: Where the run directory is made.
         name: Its name; None takes a time stamp.
-        console: Shows progress.
-        should_stop: Polled between chunks.
+        session: Who watches.
     """
-    seeds = [config.runner.first_seed + index for index in range(config.runner.num_seeds)]
-    info = {"task": spec.name, "mixer": config.label, "command": command_line()}
-    with RunStore.create(parent, name, config_to_mapping(config), seeds=seeds, info=info) as store:
-        if artifact is not None:
-            save_artifact(artifact, store.path)
-        figure = _train(config, spec, artifact, store, console, should_stop, resume=False)
+    with training.make_store(parent, name) as store:
+        figure = _train(training, store, session, resume=False)
     return store.result(), figure
 
 
 def train_or_resume(
-    config: Config,
-    spec: TaskSpec,
-    artifact: Artifact | None,
-    parent: Path,
-    name: str,
-    console: Console,
-    should_stop: StopRequest,
+    training: Training, parent: Path, name: str, session: Session
 ) -> tuple[RunResult, EpisodeFigure]:
     """As `train_one`, going on with what an earlier process left in `parent / name`.
 
@@ -101,14 +76,14 @@ def train_or_resume(
     `parent / replaced`.
     """
     path = parent / name
-    if artifact is not None and _holds_another(path, artifact):
+    if training.artifact is not None and _holds_another(path, training.artifact):
         _move_aside(path)
     if is_complete(path):
-        return RunResult.load(path), _finished_figure(config, spec, artifact, path)
+        return RunResult.load(path), _finished_figure(training, path)
     if is_run(path):
-        return resume_one(config, spec, artifact, path, console, should_stop)
+        return resume_one(training, path, session)
     shutil.rmtree(path, ignore_errors=True)  # its process was killed while making it
-    return train_one(config, spec, artifact, parent, name, console, should_stop)
+    return train_one(training, parent, name, session)
 
 
 def _holds_another(path: Path, artifact: Artifact) -> bool:
@@ -130,14 +105,7 @@ def _move_aside(path: Path) -> None:
     path.rename(replaced / f"{path.name}-{number}")
 
 
-def resume_one(
-    config: Config,
-    spec: TaskSpec,
-    artifact: Artifact | None,
-    path: Path,
-    console: Console,
-    should_stop: StopRequest,
-) -> tuple[RunResult, EpisodeFigure]:
+def resume_one(training: Training, path: Path, session: Session) -> tuple[RunResult, EpisodeFigure]:
     """Continue the training of an existing run directory from its newest checkpoint.
 
     Without a checkpoint it starts again, in the same directory: the result is the same.
@@ -157,24 +125,16 @@ def resume_one(
                 f"{path} is complete; there is nothing to resume. `qllm-jax report {path}` writes "
                 "its report again."
             )
-        if artifact is not None and not (path / "tfcaf.json").exists():
-            save_artifact(artifact, path)
-        figure = _train(config, spec, artifact, store, console, should_stop, resume=True)
+        if training.artifact is not None and not (path / "tfcaf.json").exists():
+            save_artifact(training.artifact, path)
+        figure = _train(training, store, session, resume=True)
     return store.result(), figure
 
 
-def _train(
-    config: Config,
-    spec: TaskSpec,
-    artifact: Artifact | None,
-    store: RunStore,
-    console: Console,
-    should_stop: StopRequest,
-    *,
-    resume: bool,
-) -> EpisodeFigure:
+def _train(training: Training, store: RunStore, session: Session, *, resume: bool) -> EpisodeFigure:
+    config, console = training.config, session.console
     runner = config.runner
-    mixer, scale = mixer_of(config, spec, artifact)
+    mixer, scale = training.mixer()
     runs = runs_for_seeds(config, scale)
     console.phase(f"train {config.label}", runner.num_env_steps, num_seeds=runner.num_seeds)
     started = False
@@ -195,27 +155,27 @@ def _train(
 
     try:
         output = run_training(
-            spec,
+            training.spec,
             mixer,
             config,
             runs=runs,
             on_chunk=on_chunk,
-            should_stop=should_stop,
+            should_stop=session.should_stop,
             checkpoint_dir=store.checkpoints / "state" if config.checkpoint.enabled else None,
             resume=resume and config.checkpoint.enabled,
         )
     finally:
         loggers.close()
-    figure = _figure(config, spec, mixer, scale, output.run_params(0))
+    figure = _figure(training, output.run_params(0))
     _finish(store, output, runner.num_env_steps)
     console.finish("interrupted" if output.interrupted else "done")
     return figure
 
 
-def _figure(
-    config: Config, spec: TaskSpec, mixer: Mixer, scale: float, params: NetworkParams
-) -> EpisodeFigure:
+def _figure(training: Training, params: NetworkParams) -> EpisodeFigure:
     """One greedy episode of the first seed."""
+    config, spec = training.config, training.spec
+    mixer, scale = training.mixer()
     hyper = make_hyper(config.learner, 1, scale).mixer
     first = jax.tree.map(lambda leaf: leaf[0], hyper)
     trace = record_episode(spec, mixer, config, params, jax.random.key(_EPISODE_KEY), first)
@@ -223,51 +183,17 @@ def _figure(
     return episode_figure(spec, trace, f"{config.label}, seed {seed}, greedy")
 
 
-def _finished_figure(
-    config: Config, spec: TaskSpec, artifact: Artifact | None, path: Path
-) -> EpisodeFigure:
-    """The episode of a complete training, from its saved parameters."""
-    mixer, scale = mixer_of(config, spec, artifact)
-    like = params_struct(spec, mixer, config)
-    saved = load_params(path / CHECKPOINT_DIR / PARAMS, dataclasses.asdict(like))
-    params = NetworkParams(**jax.tree.map(lambda leaf: leaf[0], saved))
-    return _figure(config, spec, mixer, scale, params)
+def _finished_figure(training: Training, path: Path) -> EpisodeFigure:
+    """The episode of a complete training."""
+    saved = saved_params(training, path, PARAMS)
+    return _figure(training, NetworkParams(**jax.tree.map(lambda leaf: leaf[0], saved)))
 
 
-def mixer_of(config: Config, spec: TaskSpec, artifact: Artifact | None) -> tuple[Mixer, float]:
-    """The mixer that a config names, with the artifact's function, and the factor on its value."""
-    env = spec.env
-    functions = [artifact.function] if artifact is not None else []
-    named = config.mixer
-    if named.name.startswith("tfcaf") and not config.uses_tfcaf:
-        named = dataclasses.replace(named, name="iql")  # the learner brings a critic instead
-    mixer = make_mixer(
-        named, env.num_agents, env.state_dim, tfcafs=functions, num_actions=env.num_actions
-    )
-    stored = artifact.scale if artifact is not None else "none"
-    return mixer, mixer_scale(config.mixer.scale, env.num_agents, stored)
-
-
-def with_fitting_seeds(
-    configs: Sequence[Config], spec: TaskSpec, artifact: Artifact | None
-) -> list[Config]:
-    """The configs with as many seeds as fit at once in every one of them.
-
-    They are as they were where `runner.num_seeds` is a number.
-    """
-    if all(config.runner.num_seeds != ALL_THAT_FIT for config in configs):
-        return list(configs)
-    counts = []
-    for config in configs:
-        one = _with_seeds(config, 1)
-        mixer, scale = mixer_of(one, spec, artifact if one.uses_tfcaf else None)
-        program = make_program(spec.env, mixer, one, spec.outcome)
-        counts.append(most_runs(program, runs_for_seeds(one, scale), one.runner))
-    return [_with_seeds(config, min(counts)) for config in configs]
-
-
-def _with_seeds(config: Config, count: int) -> Config:
-    return dataclasses.replace(config, runner=dataclasses.replace(config.runner, num_seeds=count))
+def saved_params(training: Training, path: Path, kind: str) -> Any:
+    """What a complete training in `path` kept: `PARAMS` or `BEST_PARAMS`, over its seeds."""
+    mixer, _ = training.mixer()
+    like = params_struct(training.spec, mixer, training.config)
+    return load_params(path / CHECKPOINT_DIR / kind, dataclasses.asdict(like))
 
 
 def _finish(store: RunStore, output: TrainingOutput, num_env_steps: int) -> None:
