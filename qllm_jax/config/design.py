@@ -57,8 +57,8 @@ class SynthesisConfig:
             affine in the values (`clip` or `softplus`) instead of refusing it; `none` refuses.
         measured_seeds: Seeds per candidate in measured evaluation.
         measured_env_steps: Environment steps per seed in measured evaluation, at the last rung.
-        measured_rungs: Budgets of successive halving: rung r of R trains for 1/2^(R-1-r) of
-            `measured_env_steps` and the better half goes on; 1 measures once.
+        measured_rungs: Budgets of successive halving: rung r of R ends after 1/2^(R-1-r) of
+            `measured_env_steps` and the better half goes on; 1 trains all to the end.
         final_seeds: Fresh seeds on which the finalist is scored again; 0 does not.
         arms: Mixers that every measurement trains beside the candidates, with the same seeds and
             budget. `vdn` is part of the candidates' program; another, such as `qmix`, is a

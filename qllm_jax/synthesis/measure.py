@@ -1,8 +1,8 @@
 """Measured evaluation: train every arm with the same seeds and compare what they reach.
 
 `MeasureFn` is the seam: the loop (`rounds`, `finish`) knows arms and numbers, not training;
-`tournament.make_measure` gives the real one. What is here is the statistics of a measurement and
-the order in which arms are measured.
+`tournament.make_measure` gives the real one. What is here is the statistics of a measurement, and
+which candidates go on in successive halving.
 """
 
 import dataclasses
@@ -62,18 +62,19 @@ class MeasureFn(Protocol):
         candidates: Mapping[str, ArmFn],
         mixers: Sequence[str],
         seeds: Seeds,
-        budget: float = 1.0,
+        num_rungs: int = 1,
     ) -> dict[str, ArmMeasurement]:
-        """Measure every arm with the same seeds, for a fraction of the full number of steps.
+        """Measure every arm with the same seeds.
 
         Args:
             candidates: Functions by name.
             mixers: Names of fixed arms, such as "vdn".
             seeds: What every arm is trained with.
-            budget: Fraction of the full number of environment steps.
+            num_rungs: Of successive halving, see `going_on`; 1 trains all arms to the end.
 
         Returns:
-            By arm name, the mixers first.
+            By arm name, the mixers first. A candidate that was given up keeps what it had; the
+            mixers go as far as the candidate that went furthest.
         """
         ...
 
@@ -127,32 +128,30 @@ def statistical_ties(measured: Mapping[str, ArmMeasurement], names: tuple[str, .
     ]
 
 
-def measure_by_halving(
-    measure: MeasureFn,
-    candidates: Mapping[str, ArmFn],
-    mixers: Sequence[str],
-    seeds: Seeds,
-    num_rungs: int,
-) -> dict[str, ArmMeasurement]:
-    """Successive halving: short trainings drop arms early, longer ones compare the rest.
+def rung_ends(num_evaluations: int, num_rungs: int) -> tuple[int, ...]:
+    """Evaluations at which rungs end: the last at all of them, each before at half, rounded up."""
+    ends = {-(-num_evaluations // 2 ** (num_rungs - 1 - rung)) for rung in range(num_rungs)}
+    return tuple(sorted(ends))
 
-    Rung r of R trains for 1/2^(R-1-r) of the full budget; the better half of the candidates goes
-    on, the fixed mixers always do. It stops early where one candidate is clearly apart from all
-    others. Arms that were dropped keep the measurement of their last rung.
+
+def going_on(measured: Mapping[str, ArmMeasurement], names: Sequence[str]) -> tuple[str, ...]:
+    """Which of the candidates `names` go on after a rung: the better half, two at least.
+
+    None where one is clearly apart from all others: more training would not change the choice.
 
     "Non-stochastic Best Arm Identification and Hyperparameter Optimization",
     https://arxiv.org/abs/1502.07943.
     """
-    measured: dict[str, ArmMeasurement] = {}
-    going = dict(candidates)
-    for rung in range(num_rungs):
-        measured |= measure(going, mixers, seeds, 0.5 ** (num_rungs - 1 - rung))
-        ties = statistical_ties(measured, tuple(going))
-        if len(ties) == 1:
-            break
-        kept = ties[: max((len(going) + 1) // 2, 2)]
-        going = {name: candidates[name] for name in candidates if name in kept}
-    return measured
+    ties = statistical_ties(measured, tuple(names))
+    if len(ties) == 1:
+        return ()
+    kept = ties[: num_going_on(len(names))]
+    return tuple(name for name in names if name in kept)
+
+
+def num_going_on(count: int) -> int:
+    """How many of `count` candidates go on at most."""
+    return min(count, max((count + 1) // 2, 2))
 
 
 def finite_or_last(value: float) -> float:

@@ -1,4 +1,4 @@
-"""A run's measurements: journaled one training at a time, and told to whoever watches.
+"""A run's measurements: journaled one tournament at a time, and told to whoever watches.
 
 Called by `rounds.play_round`, which compares a round's candidates, and by `finish.finish`, which
 scores the finalist again.
@@ -14,7 +14,6 @@ from qllm_jax.synthesis.measure import (
     ArmMeasurement,
     MeasureFn,
     Seeds,
-    measure_by_halving,
     measurement_from_json,
     measurement_to_json,
 )
@@ -30,13 +29,9 @@ def measure_round(
     candidates = _functions(judged)
     names = ", ".join((*synthesis.arms, *candidates))
     session.tell("measuring", round_number, text=f"training {names} side by side")
-    measured = measure_by_halving(
-        _journaled(session, f"r{round_number}.measured", measure),
-        candidates,
-        synthesis.arms,
-        Seeds(measurement_seed(round_number), synthesis.measured_seeds),
-        synthesis.measured_rungs,
-    )
+    step = f"r{round_number}.measured.0"
+    seeds = Seeds(measurement_seed(round_number), synthesis.measured_seeds)
+    measured = _journaled(session, step, measure, candidates, seeds, synthesis.measured_rungs)
     _tell_scores(session, round_number, measured)
     return measured
 
@@ -50,8 +45,8 @@ def measure_finalist(
     session.tell(
         "measuring", round_number, text=f"scoring {chosen.name} again on {seeds.count} fresh seeds"
     )
-    step = f"r{round_number}.final.{chosen.name}"
-    final = _journaled(session, step, measure)(_functions([chosen]), synthesis.arms, seeds)
+    step = f"r{round_number}.final.{chosen.name}.0"
+    final = _journaled(session, step, measure, _functions([chosen]), seeds)
     _tell_scores(session, round_number, final)
     return final
 
@@ -65,27 +60,22 @@ def _functions(candidates: Sequence[Candidate]) -> dict[str, ArmFn]:
     return {item.name: item.translation.function for item in candidates if item.translation}
 
 
-def _journaled(session: Session, prefix: str, measure: MeasureFn) -> MeasureFn:
-    """`measure`, each of its calls a step of the journal: `<prefix>.0`, `<prefix>.1`, …."""
-    calls = 0
+def _journaled(
+    session: Session,
+    step: str,
+    measure: MeasureFn,
+    candidates: Mapping[str, ArmFn],
+    seeds: Seeds,
+    num_rungs: int = 1,
+) -> dict[str, ArmMeasurement]:
+    """One measurement beside `synthesis.arms`, a step of the journal."""
 
-    def measured(
-        candidates: Mapping[str, ArmFn],
-        mixers: Sequence[str],
-        seeds: Seeds,
-        budget: float = 1.0,
-    ) -> dict[str, ArmMeasurement]:
-        nonlocal calls
-        step, calls = f"{prefix}.{calls}", calls + 1
+    def train() -> dict[str, Any]:
+        arms = measure(candidates, session.config.synthesis.arms, seeds, num_rungs)
+        return {name: measurement_to_json(arm) for name, arm in arms.items()}
 
-        def train() -> dict[str, Any]:
-            arms = measure(candidates, mixers, seeds, budget)
-            return {name: measurement_to_json(arm) for name, arm in arms.items()}
-
-        content = session.journal.step(step, train, seconds=session.ledger.seconds)
-        return {name: measurement_from_json(arm) for name, arm in content.items()}
-
-    return measured
+    content = session.journal.step(step, train, seconds=session.ledger.seconds)
+    return {name: measurement_from_json(arm) for name, arm in content.items()}
 
 
 def _tell_scores(

@@ -141,7 +141,7 @@ def _won_by(winner: str) -> MeasureFn:
         candidates: Mapping[str, ArmFn],
         mixers: Sequence[str],
         seeds: Seeds,
-        budget: float = 1.0,
+        num_rungs: int = 1,
     ) -> dict[str, ArmMeasurement]:
         return {
             name: ArmMeasurement((float(name == winner),) * 3, (0.0, 1.0), (0, 1))

@@ -13,9 +13,18 @@ import numpy as np
 
 from qllm_jax.config import Config, LearnerConfig, RunnerConfig
 from qllm_jax.networks import make_mixer
-from qllm_jax.synthesis.measure import VDN, ArmFn, ArmMeasurement, MeasureFn, Seeds
+from qllm_jax.synthesis.measure import (
+    VDN,
+    ArmFn,
+    ArmMeasurement,
+    MeasureFn,
+    Seeds,
+    going_on,
+    num_going_on,
+    rung_ends,
+)
 from qllm_jax.tasks.spec import TaskSpec
-from qllm_jax.training import ChunkReport, TrainingOutput, run_training, runs_for_tournament
+from qllm_jax.training import ChunkReport, run_rungs, run_training, runs_for_tournament
 
 _EVALUATIONS = 10
 _EVAL_EPISODES = 32
@@ -53,27 +62,66 @@ def make_measure(
         candidates: Mapping[str, ArmFn],
         mixers: Sequence[str],
         seeds: Seeds,
-        budget: float = 1.0,
+        num_rungs: int = 1,
     ) -> dict[str, ArmMeasurement]:
-        job = measurement_config(config, spec.env.episode_length, seeds, budget)
-        functions = {VDN: vdn, **candidates} if VDN in mixers else dict(candidates)
-        scales = [scale if name in candidates else 1.0 for name in functions]
-        runs = runs_for_tournament(job, len(functions), scales)
-        mixer = make_mixer(
-            job.mixer, spec.env.num_agents, spec.env.state_dim, tuple(functions.values())
-        )
-        output = run_training(spec, mixer, job, runs=runs, on_chunk=_named(", ".join(functions)))
-        found = {name: arm_of(output, i, seeds.count) for i, name in enumerate(functions)}
+        job = measurement_config(config, spec.env.episode_length, seeds)
+        found = _tournament(spec, job, candidates, VDN in mixers, num_rungs, scale, on_chunk)
+        chunks = max(len(arm.curve) for arm in found.values())
         for name in mixers:
             if name != VDN:
-                learned = run_training(spec, _make_arm(spec, job, name), job, on_chunk=_named(name))
-                found[name] = arm_of(learned, 0, seeds.count)
+                mixer = _make_arm(spec, job, name)
+                told = _named(on_chunk, name)
+                output = run_training(spec, mixer, job, on_chunk=told, pause_after=chunks)
+                found[name] = arm_of(output.metrics, 0, seeds.count)
         return {name: found[name] for name in (*mixers, *candidates)}
 
-    def _named(name: str) -> Callable[[ChunkReport], None] | None:
-        return None if on_chunk is None else lambda report: on_chunk(name, report)
-
     return measure
+
+
+def _tournament(
+    spec: TaskSpec,
+    job: Config,
+    candidates: Mapping[str, ArmFn],
+    with_vdn: bool,
+    num_rungs: int,
+    scale: float,
+    on_chunk: OnChunk | None,
+) -> dict[str, ArmMeasurement]:
+    """Candidates × seeds in one compiled program, rung after rung, VDN beside them to the end."""
+    functions = {VDN: vdn, **candidates} if with_vdn else dict(candidates)
+    scales = [scale if name in candidates else 1.0 for name in functions]
+    sizes = spec.env.num_agents, spec.env.state_dim
+    mixer = make_mixer(job.mixer, *sizes, tuple(functions.values()))
+    num_seeds, going = job.runner.num_seeds, list(functions)
+    found: dict[str, ArmMeasurement] = {}
+
+    def choose(metrics: Mapping[str, np.ndarray]) -> list[int]:
+        nonlocal going
+        found.update({name: arm_of(metrics, i, num_seeds) for i, name in enumerate(going)})
+        kept = going_on(found, [name for name in going if name in candidates])
+        stay = [i for i, name in enumerate(going) if name in kept or (kept and name == VDN)]
+        going = [going[i] for i in stay]
+        return [i * num_seeds + seed for i in stay for seed in range(num_seeds)]
+
+    rungs = [1 + end for end in rung_ends(job.runner.num_evaluations, num_rungs)]
+    finalists = len(candidates)
+    for _ in rungs[1:]:
+        finalists = num_going_on(finalists)
+    run_rungs(
+        spec,
+        mixer,
+        job,
+        runs_for_tournament(job, len(functions), scales),
+        rungs,
+        choose,
+        runs_at_once=(finalists + with_vdn) * num_seeds,
+        on_chunk=_named(on_chunk, ", ".join(functions)),
+    )
+    return found
+
+
+def _named(on_chunk: OnChunk | None, name: str) -> Callable[[ChunkReport], None] | None:
+    return None if on_chunk is None else lambda report: on_chunk(name, report)
 
 
 def _make_arm(spec: TaskSpec, config: Config, name: str) -> Any:
@@ -82,10 +130,8 @@ def _make_arm(spec: TaskSpec, config: Config, name: str) -> Any:
     return make_mixer(mixer, env.num_agents, env.state_dim, num_actions=env.num_actions)
 
 
-def measurement_config(
-    config: Config, episode_length: int, seeds: Seeds | None = None, budget: float = 1.0
-) -> Config:
-    """The job's config, shortened to `budget` times `synthesis.measured_env_steps` per seed.
+def measurement_config(config: Config, episode_length: int, seeds: Seeds | None = None) -> Config:
+    """The job's config, shortened to `synthesis.measured_env_steps` per seed.
 
     Periods that would not come round in the shorter run shrink with it: learning starts after an
     eighth of it at the latest, and the target network is renewed ten times at least. The budget
@@ -95,7 +141,7 @@ def measurement_config(
     window = learner.window_length or episode_length + 1
     per_iteration = learner.num_envs * (window - 1)
     seeds = seeds or Seeds(0, synthesis.measured_seeds)
-    iterations = max(int(budget * synthesis.measured_env_steps) // per_iteration, 1)
+    iterations = max(synthesis.measured_env_steps // per_iteration, 1)
     evaluations = min(_EVALUATIONS, iterations)
     iterations -= iterations % evaluations
     num_env_steps = iterations * per_iteration
@@ -123,17 +169,17 @@ def _capacity(learner: LearnerConfig, iterations: int) -> int:
     return min(learner.replay_capacity, max(iterations, batches) * learner.num_envs)
 
 
-def arm_of(output: TrainingOutput, index: int, num_seeds: int) -> ArmMeasurement:
-    """One arm's rows of a tournament: run `index * num_seeds + s` is its s-th seed."""
+def arm_of(metrics: Mapping[str, np.ndarray], index: int, num_seeds: int) -> ArmMeasurement:
+    """One arm's rows of a tournament's metrics: run `index * num_seeds + s` is its s-th seed."""
     rows = slice(index * num_seeds, (index + 1) * num_seeds)
-    returns = np.asarray(output.metrics["return"][rows], np.float64)  # [S, E]
+    returns = np.asarray(metrics["return"][rows], np.float64)  # [S, E]
     tail = max((returns.shape[1] - 1) // 4, 1)
-    errors = np.asarray(output.metrics["td_error"][rows], np.float64)
-    alive = np.asarray(output.metrics["alive"][rows])[:, -1]
+    errors = np.asarray(metrics["td_error"][rows], np.float64)
+    alive = np.asarray(metrics["alive"][rows])[:, -1]
     return ArmMeasurement(
         scores=tuple(float(value) for value in returns[:, -tail:].mean(axis=1)),
         curve=tuple(float(value) for value in returns.mean(axis=0)),
-        env_steps=tuple(int(value) for value in output.metrics["env_steps"]),
+        env_steps=tuple(int(value) for value in metrics["env_steps"]),
         td_error=tuple(_finite_mean(column) for column in errors.T),
         diverged=int(np.sum(~alive.astype(bool))),
     )

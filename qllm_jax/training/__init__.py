@@ -27,7 +27,7 @@ from qllm_jax.training.episode import EpisodeTrace, record_episode
 from qllm_jax.training.fleet import most_runs
 from qllm_jax.training.output import ChunkReport, TrainingOutput
 from qllm_jax.training.paused import Paused, join_paused
-from qllm_jax.training.runner import params_struct, run_training
+from qllm_jax.training.runner import params_struct, run_rungs, run_training
 from qllm_jax.training.runs import (
     Hyper,
     Runs,
@@ -56,6 +56,7 @@ __all__ = [
     "most_runs",
     "params_struct",
     "record_episode",
+    "run_rungs",
     "run_training",
     "runs_for_seeds",
     "runs_for_tournament",

@@ -1,8 +1,9 @@
-"""All runs of a training on this process's devices: at once, or in waves where memory is short.
+"""All runs of a training on this process's devices: at once, or in waves.
 
 The runner asks a fleet to do a chunk for every run; whether that is one call of the compiled
 program or several, with the states of the others parked on the host, is decided here, from the
-program's own memory analysis, before anything is allocated.
+program's own memory analysis, before anything is allocated. Waves are made where memory is short,
+and where runs will be given up on the way: the program that serves the last of them serves all.
 """
 
 import dataclasses
@@ -119,26 +120,42 @@ class Fleet:
         program: What is static.
         runs: R runs.
         config: Devices, precision, and `memory_gib`.
+        runs_at_once: How many runs a wave has at most; None is as many as fit.
 
     Raises:
         UserError: Not even one run per device fits.
     """
 
-    def __init__(self, program: Program, runs: Runs, config: RunnerConfig):
+    def __init__(
+        self,
+        program: Program,
+        runs: Runs,
+        config: RunnerConfig,
+        runs_at_once: int | None = None,
+    ):
         self.num_runs = len(runs)
-        self._program, self._config = program, config
+        self._program, self._config, self._runs = program, config, runs
         devices = local_devices(config.num_devices)
-        calls = _compile(program, runs, devices, config)
-        ends = np.cumsum([0, *(call.placement.num_runs for call in calls)]).tolist()
-        self._waves = [
-            _Wave(call, slice(first, last))
-            for call, first, last in zip(calls, ends[:-1], ends[1:], strict=True)
-        ]
+        calls = _compile(program, runs, devices, config, runs_at_once or len(runs))
+        self.is_short_of_memory = calls[0].placement.num_runs < min(
+            runs_at_once or len(runs), len(runs)
+        )
+        self._waves = _waves(calls)
         initialise = make_initialiser(program, calls[0].placement)
         self._states: list[Any] = []
         for wave in self._waves:
             self._states.append(self._parked(wave, initialise(wave.placement)))
         jax.block_until_ready(self._states)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with the runs at `rows` only, in that order, by the program that there is."""
+        states = jax.tree.map(lambda leaf: leaf[np.asarray(rows)], self.fetch())
+        self.num_runs, self._runs = len(rows), self._runs.select(rows)
+        call = self._waves[0].call
+        parts = _parts(self._runs, call.placement.devices, len(call.placement.runs))
+        self._waves = _waves([call.for_runs(part) for part in parts])
+        self._states = [None] * self.num_waves
+        self.load(states)
 
     @property
     def num_waves(self) -> int:
@@ -150,6 +167,8 @@ class Fleet:
         first = self._waves[0].placement
         if self.num_waves == 1:
             return first.describe()
+        if not self.is_short_of_memory:
+            return f"{self.num_runs} runs in {self.num_waves} waves. A wave: {first.describe()}"
         return (
             f"{self.num_runs} runs in {self.num_waves} waves of {first.num_runs}, because "
             f"{self._waves[0].call.num_bytes / _GIB:.2f} GiB per device for a wave fit into "
@@ -211,16 +230,39 @@ class Fleet:
         return state if self.num_waves == 1 else wave.placement.fetch_rows(state)
 
 
+def _waves(calls: Sequence[CompiledChunk]) -> list[_Wave]:
+    """Calls with the rows of the runs that each does."""
+    ends = np.cumsum([0, *(call.placement.num_runs for call in calls)]).tolist()
+    return [
+        _Wave(call, slice(first, last))
+        for call, first, last in zip(calls, ends[:-1], ends[1:], strict=True)
+    ]
+
+
+def _parts(runs: Runs, devices: Sequence[jax.Device], places: int) -> list[Placement]:
+    """Runs in waves of `places`, the last one filled up."""
+    return [
+        place_runs(runs.select(rows), devices, places)
+        for rows in np.split(np.arange(len(runs)), range(places, len(runs), places))
+    ]
+
+
 def _compile(
-    program: Program, runs: Runs, devices: list[jax.Device], config: RunnerConfig
+    program: Program,
+    runs: Runs,
+    devices: list[jax.Device],
+    config: RunnerConfig,
+    runs_at_once: int,
 ) -> list[CompiledChunk]:
     """One program for all runs, or the largest that fits with the runs of each of its waves."""
     limit, precision = memory_limit(config, devices), config.matmul_precision
-    used = devices[: len(runs)]
-    if state_bytes(program) * math.ceil(len(runs) / len(used)) <= limit:
-        whole = compile_chunk(program, place_runs(runs, used), precision)
-        if whole.num_bytes <= limit:
-            return [whole]
+    used = devices[: min(len(runs), runs_at_once)]
+    per_device = math.ceil(min(len(runs), runs_at_once) / len(used))
+    if state_bytes(program) * per_device <= limit:
+        parts = _parts(runs, used, per_device * len(used))
+        call = compile_chunk(program, parts[0], precision)
+        if call.num_bytes <= limit:
+            return [call, *(call.for_runs(part) for part in parts[1:])]
     if used[0].platform == "cpu" and config.memory_gib is None:
         needed = state_bytes(program) * len(runs)  # waiting on the host would save nothing
         raise UserError(
@@ -229,15 +271,12 @@ def _compile(
             "fit) or learner.replay_capacity, or narrow learner.replay_dtype."
         )
     per_run, fixed = _bytes_per_run(program, runs, used, precision)
-    fitting = int((limit - fixed) // per_run)
+    fitting = min(int((limit - fixed) // per_run), per_device)
     while fitting >= 1:
         num_waves = math.ceil(len(runs) / (fitting * len(used)))
         each = math.ceil(len(runs) / num_waves)  # waves of one size, the last maybe smaller
         places = math.ceil(each / len(used)) * len(used)
-        parts = [
-            place_runs(runs.select(rows), used, places)
-            for rows in np.split(np.arange(len(runs)), range(places, len(runs), places))
-        ]
+        parts = _parts(runs, used, places)
         call = compile_chunk(program, parts[0], precision)
         if call.num_bytes <= limit:
             return [call, *(call.for_runs(part) for part in parts[1:])]

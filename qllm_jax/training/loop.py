@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +37,19 @@ class TrainingLoop:
         config: Config,
         on_chunk: Callable[[ChunkReport], None],
         pause_after: int | None = None,
+        runs_at_once: int | None = None,
     ):
         self._program, self._config, self._on_chunk = program, config, on_chunk
         begin = time.perf_counter()
-        self._fleet = Fleet(program, runs, config.runner)
-        level = logging.WARNING if self._fleet.num_waves > 1 else logging.INFO
+        self._fleet = Fleet(program, runs, config.runner, runs_at_once)
+        level = logging.WARNING if self._fleet.is_short_of_memory else logging.INFO
         _log.log(level, "%s", self._fleet.describe())
         self._compile_s = time.perf_counter() - begin
         self._run_s = 0.0
         self._last_chunk = self._num_chunks if pause_after is None else pause_after
         assert 0 < self._last_chunk <= self._num_chunks, f"no chunk {pause_after} to pause after"
         self._columns: list[dict[str, np.ndarray]] = []
-        self._first_column = 0  # of this process; earlier ones come from a checkpoint
+        self._run_chunks = 0  # chunks with training done by this process, summed over runs
         self._checkpoints: Checkpoints | None = None
         self._saved_at = time.perf_counter()
 
@@ -89,11 +90,19 @@ class TrainingLoop:
         self._take_columns(paused.metrics, paused.num_chunks)
         self._save()  # `paused` is in memory only
 
+    def go_on(self, rows: Sequence[int], last_chunk: int) -> None:
+        """Give up all runs but those at `rows`; the next `run` takes them to `last_chunk`."""
+        self._fleet.keep(rows)
+        kept = np.asarray(rows)
+        self._columns = [
+            {name: value[kept] for name, value in column.items()} for column in self._columns
+        ]
+        self._last_chunk = last_chunk
+
     def _take_columns(self, metrics: dict[str, np.ndarray], done: int) -> None:
         self._columns = [
             {name: value[:, column] for name, value in metrics.items()} for column in range(done)
         ]
-        self._first_column = len(self._columns)
 
     @property
     def _omits_replay(self) -> bool:
@@ -143,6 +152,7 @@ class TrainingLoop:
         per_chunk = self._program.schedule.iterations_per_chunk
         start, count = (max(done - 1, 0) * per_chunk, per_chunk if done else 0)
         metrics = self._fleet.advance(start, count)
+        self._run_chunks += self._fleet.num_runs if done else 0
         self._columns.append(_column(metrics, self._program.outcome))
         self._run_s += time.perf_counter() - begin
         self._on_chunk(self._report())
@@ -169,10 +179,16 @@ class TrainingLoop:
 
     def _rate(self) -> float:
         """Environment steps per second of this process, over all runs."""
-        chunks = len(self._columns) - max(self._first_column, 1)
-        if chunks <= 0:
+        if not self._run_chunks:
             return float("nan")
-        return chunks * self._steps_per_chunk * self._fleet.num_runs / self._run_s
+        return self._run_chunks * self._steps_per_chunk / self._run_s
+
+    def metrics(self) -> dict[str, np.ndarray]:
+        """So far, `[R, chunks]` or `[R, chunks, N]`, and `env_steps` `[chunks]` per run."""
+        return {**self._metrics(), "env_steps": self._env_steps()}
+
+    def _env_steps(self) -> np.ndarray:
+        return np.arange(len(self._columns)) * self._steps_per_chunk
 
     def _metrics(self) -> dict[str, np.ndarray]:
         names = self._columns[0]
@@ -200,7 +216,7 @@ class TrainingLoop:
         paused = None
         if not interrupted and len(self._columns) < self._num_chunks:
             paused = Paused(len(self._columns), self._fleet.fetch(), dict(metrics))
-        metrics["env_steps"] = np.arange(len(self._columns)) * self._steps_per_chunk
+        metrics["env_steps"] = self._env_steps()
         params = self._fleet.fetch(replay=False).learner.params
         best_params, best_env_steps = self._best(params)
         return TrainingOutput(

@@ -1,12 +1,15 @@
 """`run_training`: R runs side by side on all devices, from the start or from where it stopped.
 
+`run_rungs` gives up some of them on the way, by one program all the same.
+
 The jobs, the sweep and the tournament call it; `loop` does the work between two compiled chunks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from qllm_jax.config import Config
 from qllm_jax.errors import UserError
@@ -74,6 +77,48 @@ def run_training(
         return loop.output(runs, interrupted)
     finally:
         loop.close()
+
+
+def run_rungs(
+    spec: TaskSpec,
+    mixer: Mixer,
+    config: Config,
+    runs: Runs,
+    rungs: Sequence[int],
+    choose: Callable[[dict[str, np.ndarray]], Sequence[int]],
+    *,
+    runs_at_once: int | None = None,
+    on_chunk: Callable[[ChunkReport], None] | None = None,
+) -> None:
+    """Train runs rung after rung, the chosen ones going on where they are; compiles once.
+
+    A run that reaches a rung has the numbers that it would have alone.
+
+    Args:
+        spec: The task.
+        mixer: How agents' values are combined.
+        config: Of the whole training; its runner's seeds do not matter.
+        runs: The R runs that begin.
+        rungs: Evaluations, the one before training included, at which to choose; increasing.
+        choose: Given metrics so far of the runs that are left, `[R, E]` and `env_steps` `[E]`,
+            the rows of those that go on; none ends it. What it gives after the last rung is
+            passed over.
+        runs_at_once: Runs that the program holds; best as many as reach the last rung. None is
+            all.
+        on_chunk: Called after every evaluation.
+
+    Raises:
+        UserError: An impossible budget, or too little memory for one run.
+    """
+    program = make_program(spec.env, mixer, config, spec.outcome)
+    on_chunk = on_chunk or (lambda report: None)
+    loop = TrainingLoop(program, runs, config, on_chunk, rungs[0], runs_at_once)
+    for following in (*rungs[1:], None):
+        loop.run(lambda: False)
+        rows = choose(loop.metrics())
+        if following is None or not len(rows):
+            return
+        loop.go_on(rows, following)
 
 
 def params_struct(spec: TaskSpec, mixer: Mixer, config: Config) -> NetworkParams:

@@ -17,14 +17,14 @@ class FakeMeasure:
     def __init__(self, winner="r1c1"):
         self.winner, self.calls = winner, []
 
-    def __call__(self, candidates, mixers, seeds, budget=1.0):
+    def __call__(self, candidates, mixers, seeds, num_rungs=1):
         arms = (*mixers, *candidates)
-        self.calls.append((arms, seeds, budget))
+        self.calls.append((arms, seeds, num_rungs))
         return {
             name: ArmMeasurement(
                 scores=tuple(10.0 * (name == self.winner) + i for i in range(seeds.count)),
                 curve=(0.0, 5.0, 10.0),
-                env_steps=(0, 10, int(20 * budget)),
+                env_steps=(0, 10, 20),
                 td_error=(None, 1.0, 0.5),
             )
             for name in arms

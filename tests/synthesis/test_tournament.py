@@ -1,6 +1,7 @@
 """Real training behind the measurement, at toy size."""
 
 import dataclasses
+import functools
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 
 from qllm_jax.config import AgentConfig, Config, LearnerConfig, RunnerConfig, SynthesisConfig
 from qllm_jax.errors import UserError
-from qllm_jax.synthesis import Seeds, make_measure
-from qllm_jax.synthesis.measure import VDN, measure_by_halving
-from qllm_jax.synthesis.tournament import vdn
+from qllm_jax.synthesis import ArmMeasurement, Seeds, make_measure
+from qllm_jax.synthesis.measure import VDN, going_on, num_going_on, rung_ends
+from qllm_jax.training import fleet
+from qllm_jax.training.chunk import compile_chunk
 
 
 @pytest.fixture(scope="module")
@@ -70,32 +72,58 @@ def test_a_score_is_the_mean_of_the_last_quarter(measured):
     assert measured[VDN].score == pytest.approx(np.mean(measured[VDN].curve[-2:]))
 
 
-def test_halving_drops_the_worse_half_and_stops_when_one_is_apart(fake_measure):
-    candidates = dict.fromkeys("abcd", vdn)
+def scored(*scores):
+    return ArmMeasurement(scores, (0.0, 1.0), (0, 1))
 
-    class Close(fake_measure):
-        def __call__(self, candidates, mixers, seeds, budget=1.0):
-            values = super().__call__(candidates, mixers, seeds, budget)
-            shift = {"a": 0.0, "b": 0.1, "c": 0.2, "d": 0.3}
-            return {
-                name: dataclasses.replace(
-                    arm, scores=(1.0 + shift.get(name, 0), 2.0 - shift.get(name, 0))
-                )
-                for name, arm in values.items()
-            }
 
-    close = Close("nobody")
-    result = measure_by_halving(close, candidates, [VDN], Seeds(0, 2), 3)
-    assert [budget for _, _, budget in close.calls] == [0.25, 0.5, 1.0]
-    assert [len(names) for names, _, _ in close.calls] == [5, 3, 3]
-    assert all(VDN in names for names, _, _ in close.calls)
-    assert {name: arm.env_steps[-1] for name, arm in result.items()} == {
-        VDN: 20,
-        "a": 20,
-        "b": 20,
-        "c": 5,
-        "d": 5,
+def test_the_better_half_goes_on_two_at_least_and_none_where_one_is_apart():
+    """Means rise by 0.1 from a to e, and the two seeds' differences have both signs: ties."""
+    close = {
+        "a": scored(0.0, 0.0),
+        "b": scored(1.1, -0.9),
+        "c": scored(2.2, -1.8),
+        "d": scored(3.3, -2.7),
+        "e": scored(4.4, -3.6),
     }
-    clear = fake_measure("c")
-    measure_by_halving(clear, candidates, [VDN], Seeds(0, 2), 3)
-    assert len(clear.calls) == 1
+    assert going_on(close, "abcde") == ("c", "d", "e")
+    assert going_on(close, ("e", "d", "a")) == ("e", "d")
+    assert going_on(close, ("a", "b")) == ("a", "b")
+    assert going_on({**close, "d": scored(10.0, 10.5)}, "abcde") == ()
+    assert [num_going_on(count) for count in (8, 4, 3, 2, 1)] == [4, 2, 2, 2, 1]
+
+
+def test_rungs_end_at_halves_and_the_last_at_all_evaluations():
+    assert rung_ends(10, 1) == (10,)
+    assert rung_ends(10, 3) == (3, 5, 10)
+    assert rung_ends(2, 4) == (1, 2)  # no rung without an evaluation of its own
+
+
+def test_a_tournament_compiles_once_and_who_reaches_the_end_has_its_own_numbers(
+    climbing, tiny, monkeypatch
+):
+    """Five candidates, three rungs: six arms, then four, then three, by the program that holds
+    three. What is given up keeps its curve up to there."""
+    compiled = []
+
+    def counted(program, placement, precision):
+        compiled.append(placement.num_runs)
+        return compile_chunk(program, placement, precision)
+
+    monkeypatch.setattr(fleet, "compile_chunk", counted)
+    weights = {"a": 0.9, "b": 1.0, "c": 1.1, "d": 1.2, "e": 1.3}
+    candidates = {
+        name: functools.partial(lambda w, q, s: w * q[0] + q[1], w) for name, w in weights.items()
+    }
+    measure, seeds = make_measure(climbing, tiny), Seeds(7, 2)
+    whole = measure(candidates, ("vdn",), seeds)
+    assert compiled == [12]
+    halved = measure(candidates, ("vdn",), seeds, num_rungs=3)
+    assert compiled == [12, 6]
+    lengths = {name: len(arm.curve) for name, arm in halved.items()}
+    assert lengths[VDN] == 11
+    assert sorted(lengths[name] for name in candidates) == [4, 4, 6, 11, 11]
+    for name, arm in halved.items():
+        assert arm.curve == pytest.approx(whole[name].curve[: len(arm.curve)], rel=1e-5)
+        assert arm.env_steps == whole[name].env_steps[: len(arm.curve)]
+        if len(arm.curve) == 11:
+            assert arm.scores == pytest.approx(whole[name].scores, rel=1e-5)
