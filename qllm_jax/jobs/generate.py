@@ -42,20 +42,52 @@ def design(config: Config, spec: TaskSpec, directory: Path, console: Console) ->
     synthesis = config.synthesis
     total = synthesis.num_rounds * synthesis.num_candidates
     console.phase(f"design {spec.name}", total, unit="candidates")
-    rows: dict[str, SynthesisEvent] = {}
-    proposed: set[str] = set()  # the fixed arms of a tournament have rows, but no proposal
+    progress = Progress()
 
     def on_event(event: SynthesisEvent) -> None:
-        if event.kind == "asking":
-            proposed.add(event.candidate)
+        progress.note(event)
         if event.candidate:
-            known = rows[event.candidate].values if event.candidate in rows else {}
-            rows[event.candidate] = dataclasses.replace(event, values={**known, **event.values})
-            console.show_table(candidate_table(rows.values()))
-        done = sum(rows[name].kind not in ("asking", "answered") for name in proposed)
-        console.update(done, note=event.text)
+            console.show_table(candidate_table(progress.rows.values()))
+        console.update(progress.num_settled, note=event.text)
 
     result = synthesise(spec, config, client, directory / "design", on_event=on_event)
     save_artifact(result.artifact, directory / "artifact")
     console.finish(note=f"{result.chosen.name} chosen")
     return result
+
+
+class Progress:
+    """What the live table shows, and how many candidates' fates are known.
+
+    Attributes:
+        rows: The newest event of every candidate and fixed arm, with all values known of it; a
+            candidate stays in the round that proposed it.
+    """
+
+    def __init__(self) -> None:
+        self.rows: dict[str, SynthesisEvent] = {}
+        self._proposed: dict[str, int] = {}  # round by candidate; fixed arms are not proposed
+        self._settled: set[str] = set()
+
+    @property
+    def num_settled(self) -> int:
+        """Candidates that were measured or dropped, and all of a round that has chosen."""
+        return len(self._settled)
+
+    def note(self, event: SynthesisEvent) -> None:
+        """Take an event in."""
+        name = event.candidate
+        if event.kind == "asking":
+            self._proposed[name] = event.round
+        if name:
+            known = self.rows[name].values if name in self.rows else {}
+            self.rows[name] = dataclasses.replace(
+                event,
+                round=self._proposed.get(name, event.round),
+                values={**known, **event.values},
+            )
+        if name in self._proposed and event.kind in ("measured", "duplicate", "failed"):
+            self._settled.add(name)
+        if event.kind in ("round", "chosen", "stopped"):
+            past = event.round - (event.kind == "round")
+            self._settled |= {item for item, number in self._proposed.items() if number <= past}

@@ -106,13 +106,23 @@ def parse_review(text: str, names: Sequence[str], finish_reason: str = "stop") -
         name = _name_of(item, names)
         if name is not None and name not in ranked:
             ranked.append(name)
-    advice = " ".join(str(answer.get("advice") or "").split())[:_ADVICE_LENGTH]
-    reason = " ".join(str(answer.get("reason") or "").split())
+    advice = _words(answer.get("advice"), names)[:_ADVICE_LENGTH]
+    reason = _words(answer.get("reason"), names)
     if not ranked:
-        problem = "the evaluator's answer named no candidate."
-        return Review((), without_tags(reason), without_tags(advice), problem)
+        return Review((), reason, advice, "the evaluator's answer named no candidate.")
     rest = [name for name in names if name not in ranked]
-    return Review((*ranked, *rest), without_tags(reason), without_tags(advice))
+    return Review((*ranked, *rest), reason, advice)
+
+
+def _words(text: Any, names: Sequence[str]) -> str:
+    """One line that speaks of candidates by name: their numbers are known to the evaluator only."""
+    line = without_tags(" ".join(str(text or "").split()))
+
+    def named(match: re.Match[str]) -> str:
+        listed = re.sub(r"\d+", lambda number: _name_of(number[0], names) or "?", match[1])
+        return match[0] if "?" in listed else listed
+
+    return re.sub(r"\b[Cc]andidates? (\d+(?:(?:, and | and | or |, )\d+)*)\b(?!\.\d)", named, line)
 
 
 def _first_object(text: str) -> dict[str, Any] | None:
