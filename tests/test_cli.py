@@ -1,5 +1,9 @@
 """The command line: exit codes, and one line instead of a traceback for a person's mistake."""
 
+import contextlib
+import os
+
+import command_line
 import pytest
 
 from qllm_jax.cli import main
@@ -47,6 +51,21 @@ def test_a_refusal_exits_1_and_names_its_rule(write, capsys):
 def test_verify_says_what_holds(write, capsys):
     assert main(["verify", write(SUM), "--agents", "2", "--state", "3", "--igm", "enforce"]) == 0
     assert "proved" in capsys.readouterr().out
+
+
+def test_a_function_holds_on_a_terminal_as_in_a_pipe(write, tmp_path):
+    """JAX prints programs in colour there, and only there: another text, but no other program."""
+    ours, theirs = os.openpty()
+    arguments = ("verify", write(SUM), "--agents", "2", "--state", "3")
+    with os.fdopen(theirs, "w") as terminal:
+        process = command_line.start(tmp_path / "cache", *arguments, stdout=terminal)
+    said = []
+    with contextlib.suppress(OSError):  # how a terminal ends
+        while part := os.read(ours, 4096):
+            said.append(part.decode())
+    os.close(ours)
+    assert process.wait(timeout=60) == 0, "".join(said)
+    assert "determinism" in "".join(said)
 
 
 def test_verify_exits_1_where_a_credit_is_negative(write, capsys):

@@ -104,7 +104,8 @@ def describe(closed_jaxpr: Any) -> str:
     """A digest of a program and its constants, equal in every process that traces it alike."""
     import numpy as np
 
-    digest = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "0x", str(closed_jaxpr)).encode())
+    text = closed_jaxpr.pretty_print(use_color=False)  # `str` colours it where there is a terminal
+    digest = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "0x", text).encode())
     for constant in closed_jaxpr.consts:
         digest.update(np.asarray(constant).tobytes())
     return digest.hexdigest()

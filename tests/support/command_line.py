@@ -21,7 +21,7 @@ TINY = (
 )
 
 
-def start(cache, *arguments, num_devices=None, **variables):
+def start(cache, *arguments, num_devices=None, stdout=subprocess.PIPE, **variables):
     """Start `qllm-jax ARGUMENTS`; both streams of output come as one text.
 
     Programs come from one compilation cache, so that starting again is quick.
@@ -39,7 +39,7 @@ def start(cache, *arguments, num_devices=None, **variables):
     return subprocess.Popen(
         [sys.executable, "-m", "qllm_jax.cli", *map(str, arguments)],
         env=environment,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.STDOUT,
         text=True,
     )
