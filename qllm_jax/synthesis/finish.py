@@ -45,7 +45,7 @@ def finish(
     )
     chosen = next(item for item in candidates if item.name == chosen.name)
     reason = _reason(chosen, outcomes, final)
-    session.tell("done", len(outcomes), text=reason)
+    session.tell("chosen", len(outcomes), chosen.name, reason)
     return SynthesisResult(
         artifact=_artifact(session, chosen, reason),
         chosen=chosen,

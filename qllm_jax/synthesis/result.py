@@ -16,7 +16,8 @@ class SynthesisEvent:
 
     Attributes:
         kind: "round", "asking", "answered", "refused", "valid", "failed", "duplicate",
-            "measuring", "measured", "reviewed", "agreement", "chosen", "stopped" or "done".
+            "measuring", "measured", "reviewed", "agreement", "chosen", once more at the end, or
+            "stopped".
         round: 1-based.
         candidate: Name; "" where the whole round is meant.
         text: One line for a person.

@@ -92,8 +92,8 @@ def test_a_run_proposes_repairs_measures_and_chooses(
         "agreement",
         "chosen",
         "stopped",
-        "done",
     }
+    assert (events[-1].kind, events[-1].candidate) == ("chosen", "r1c2")
     assert json.loads((tmp_path / "journal.jsonl").read_text().splitlines()[0])["step"] == "start"
 
 

@@ -25,7 +25,8 @@ def test_a_candidate_counts_when_its_fate_is_known(
     } == {0}
     assert {count for kind, number, count in settled if (kind, number) == ("valid", 1)} == {0}
     assert {count for kind, number, count in settled if (kind, number) == ("valid", 2)} == {3}
-    assert [count for kind, _, count in settled if kind == "chosen"] == [3, 6]
+    assert [count for kind, _, count in settled if kind == "chosen"] == [3, 6, 6]
+    assert progress.rows["r1c1"].kind == "chosen"  # though it was measured once more after that
     assert {name: row.round for name, row in progress.rows.items()} == {
         **{f"r1c{number}": 1 for number in (1, 2, 3)},
         **{f"r2c{number}": 2 for number in (1, 2, 3)},
