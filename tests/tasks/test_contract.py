@@ -11,8 +11,8 @@ from qllm_jax.tasks import task_names, task_prompt
 from qllm_jax.tasks.layout import layout_errors, tiling_errors
 from qllm_jax.tasks.rollout import finished_episodes
 
-# One of each family and shape of state; the rest differ in a constant.
-TASKS = [
+# One of each family and shape of state; the others differ in a constant, and are nightly.
+ORDINARY = {
     "hanabi",
     "lbf/8x8-2p-2f-coop",
     "lbf/10x10-3p-3f",
@@ -26,10 +26,13 @@ TASKS = [
     "overcooked/cramped_room",
     "smax/3m",
     "switch_riddle",
-]
+}
 PICTURELESS = ("hanabi", "switch_riddle")
 
-pytestmark = pytest.mark.parametrize("name", TASKS)
+pytestmark = pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n in ORDINARY else pytest.mark.nightly) for n in task_names()],
+)
 
 
 def test_shapes_are_what_the_spec_says(name, play):
@@ -175,7 +178,3 @@ def test_prompt_names_every_index(name, play):
     assert f"D = {spec.env.state_dim}" in text
     for field in spec.layout if len(spec.layout) < 72 else ():
         assert f"| {field.name} |" in text
-
-
-def test_task_is_listed(name):
-    assert name in task_names()
