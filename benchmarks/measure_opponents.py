@@ -1,11 +1,15 @@
 """How competent are the fixed prey and the fixed adversary?
 
-    python benchmarks/measure_opponents.py
+    python benchmarks/measure_opponents.py [--output FILE]
 
 simple_tag: mean return of three greedy chasers against the trained, a still and a random prey.
 simple_adversary: the adversary's own return (minus its distance from the goal, summed over an
 episode), trained and still, while the good agents cover both landmarks.
 """
+
+import argparse
+import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -56,19 +60,38 @@ def cover_both(key, env_state, step):
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--output", type=Path, default=Path(__file__).parent / "results" / "opponents.json"
+    )
+    args = parser.parse_args()
     predators = ("adversary_0", "adversary_1", "adversary_2")
     prey = recurrent_opponent(opponent_weights("simple_tag_prey"), "agent_0")
-    for label, opponent in (
-        ("trained", prey), ("still", still("agent_0")), ("random", wandering("agent_0")),
-    ):  # fmt: skip
-        mean, error = play("MPE_simple_tag_v3", predators, predators[0], opponent, chase)
-        print(f"simple_tag, greedy chasers against a {label} prey: {mean:.2f} ± {error:.2f}")
     good, adversary = ("agent_0", "agent_1"), "adversary_0"
     trained = recurrent_opponent(opponent_weights("simple_adversary_adversary"), adversary)
-    for label, opponent in (("trained", trained), ("still", still(adversary))):
-        mean, error = play("MPE_simple_adversary_v3", good, adversary, opponent, cover_both)
-        print(f"simple_adversary, return of a {label} adversary: {mean:.2f} ± {error:.2f}")
+    tag = ("MPE_simple_tag_v3", predators, predators[0], chase)
+    hide = ("MPE_simple_adversary_v3", good, adversary, cover_both)
+    cases = {
+        "simple_tag, greedy chasers against the trained prey": (tag, prey),
+        "simple_tag, greedy chasers against a still prey": (tag, still("agent_0")),
+        "simple_tag, greedy chasers against a random prey": (tag, wandering("agent_0")),
+        "simple_adversary, the trained adversary's own": (hide, trained),
+        "simple_adversary, a still adversary's own": (hide, still(adversary)),
+    }
+    rows = {}
+    for label, ((world, agents, paid, policy), opponent) in cases.items():
+        mean, error = play(world, agents, paid, opponent, policy)
+        rows[label] = {"mean_return": mean, "standard_error": error}
+        print(f"{label}: {mean:.2f} ± {error:.2f}", flush=True)
+    record = {
+        "command": "python benchmarks/measure_opponents.py",
+        "episodes": NUM_EPISODES,
+        "jax": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+        "rows": rows,
+    }
+    args.output.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

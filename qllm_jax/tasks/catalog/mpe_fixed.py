@@ -37,7 +37,7 @@ _NUM_LANDMARKS = 2
 _PER_CATCH = 10.0  # what the team gets for each predator that touches the prey
 _NUM_ENTITIES = 4  # moving ones in simple_tag
 # Mean returns of 20,000 episodes: `python benchmarks/landmarks.py NAME`; of greedy chasers:
-# `python benchmarks/measure_opponents.py`.
+# `python benchmarks/measure_opponents.py`, in benchmarks/results/opponents.json.
 _TAG_LANDMARKS = {"random": 1.0, "greedy chasers": 2.8}
 _ADVERSARY_LANDMARKS = {"random": -3.0}
 
