@@ -88,7 +88,7 @@ jax.nn.glu(x) | jax.scipy.special.expit(x) | jax.scipy.special.erf(x) | jax.scip
 lax.add(x, x) | lax.mul(x, x) | lax.sub(x, x * 2) | lax.div(x, x * x + 1) | lax.max(x, x * 2) | lax.min(x, x * 2) | lax.neg(x)
 lax.exp(x) | lax.log(x * x + 1) | lax.sqrt(x * x + 1) | lax.rsqrt(x * x + 1) | lax.tanh(x) | lax.logistic(x) | lax.abs(x)
 lax.sign(x) | lax.floor(x) | lax.ceil(x) | lax.round(x) | lax.square(x) | lax.integer_pow(x, 3) | lax.pow(x * x + 1, 1.5)
-lax.select(b, x, -x) | lax.clamp(-0.5, x, 0.5) | lax.stop_gradient(x) * x | lax.top_k(x, 2)[0] | lax.top_k(x, 2)[1] | lax.erf(x)
+lax.select(b, x, -x) | lax.select_n(b, x, -x) | lax.clamp(-0.5, x, 0.5) | lax.stop_gradient(x) * x | lax.top_k(x, 2)[0] | lax.top_k(x, 2)[1] | lax.erf(x)
 lax.dynamic_slice(x, (1, 0), (2, 3)) | lax.dynamic_slice_in_dim(x, 1, 2, axis=1) | lax.dynamic_index_in_dim(x, 1, 0, keepdims=False)
 lax.dynamic_slice_in_dim(v, i[0, 0], 2) | lax.index_in_dim(x, 1, axis=1) | lax.slice_in_dim(x, 1, 3, axis=1) | lax.cumsum(x, axis=1) | lax.cummax(x, axis=1)
 lax.dynamic_update_slice(x, x[:1, :2], (1, 1)) | lax.argmax(x, 1, jnp.int32) | lax.expand_dims(x, (0,)) | lax.squeeze(x[None], (0,))

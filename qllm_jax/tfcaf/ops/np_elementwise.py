@@ -206,6 +206,7 @@ def nan_to_num(
 
 @both("where", "condition, x=None, y=None")
 @op("jnp", "lax.select", "condition|pred, x|on_true, y|on_false")
+@op("jnp", "lax.select_n", "condition|which, y, x")
 def where(ctx: OpCall, condition: Value, x: Value, y: Value) -> Value:
     """`x` where the condition holds, else `y`."""
     if ctx.is_none(x) or ctx.is_none(y):

@@ -339,6 +339,7 @@ def bincount(ctx: OpCall, x: Value, weights: Value, minlength: Value) -> Value:
 
 
 @both("trapezoid", "x|y, t|x=None, dx=1.0, axis=-1")
+@op("torch", "torch.trapezoid torch.trapz", "x|y, t|x=None, *, dx=1.0, axis|dim=-1")
 def trapezoid(ctx: OpCall, x: Value, t: Value, dx: Value, axis: Value) -> Value:
     """Integral by the trapezoidal rule, with constant spacing."""
     x = ctx.array(x)

@@ -122,7 +122,11 @@ _SOFTMAX = "x|input, axis|dim=None, dtype=None, stacklevel|_stacklevel=3"
 
 
 @op("torch", "torch.softmax F.softmax .softmax torch.special.softmax", _SOFTMAX)
-@op("torch", "torch.log_softmax F.log_softmax .log_softmax F.softmin", _SOFTMAX)
+@op(
+    "torch",
+    "torch.log_softmax F.log_softmax .log_softmax F.softmin torch.special.log_softmax",
+    _SOFTMAX,
+)
 def softmax(ctx: OpCall, x: Value, axis: Value, dtype: Value, stacklevel: Value) -> Array:
     """Softmax, its log, or softmax of -x, along one axis."""
     x = ctx.array(x)

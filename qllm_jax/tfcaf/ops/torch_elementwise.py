@@ -51,6 +51,7 @@ _JNP = {  # torch's name -> jnp's, for functions of floats
 
 
 @op("torch", names(" ".join(_JNP), "F.tanh"), "x|input")
+@op("torch", "torch.special.expm1 torch.special.log1p torch.special.exp2", "x|input")
 def float_unary(ctx: OpCall, x: Value) -> Array:
     """A function of floats; ints are taken as floats."""
     x = ctx.array(x)
@@ -291,7 +292,7 @@ def arctan2(ctx: OpCall, y: Value, x: Value) -> Array:
     return ctx.result(ctx.broadcast(y, x), "float", code, y, x)
 
 
-@op("torch", names("xlogy"), "x|input, y|other")
+@op("torch", names("xlogy", "torch.special.xlogy"), "x|input, y|other")
 def xlogy(ctx: OpCall, x: Value, y: Value) -> Array:
     """x log y, 0 where x is 0."""
     x, y = ctx.array(x), ctx.array(y)

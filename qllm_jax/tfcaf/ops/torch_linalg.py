@@ -18,7 +18,7 @@ from qllm_jax.tfcaf.values import Array, Batch, Sequence, Value, describe, same_
 @op("torch", "torch.matmul .matmul torch.linalg.matmul", "x|input, y|other|tensor2")
 @op("torch", "torch.mm .mm torch.bmm .bmm", "x|input, y|mat2")
 @op("torch", "torch.mv .mv", "x|input, y|vec")
-@op("torch", "torch.dot .dot torch.vdot torch.inner .inner", "x|input, y|other|tensor|vec")
+@op("torch", "torch.dot .dot torch.vdot .vdot torch.inner .inner", "x|input, y|other|tensor|vec")
 def product(ctx: OpCall, x: Value, y: Value) -> Array:
     """Matrix and vector products, of the ranks that each name takes."""
     x, y = ctx.array(x), ctx.array(y)
@@ -60,12 +60,51 @@ def outer(ctx: OpCall, x: Value, y: Value) -> Array:
 
 @op(
     "torch",
-    "torch.baddbmm torch.addmm torch.addmv",
+    "torch.baddbmm torch.addmm torch.addmv .baddbmm .addmm .addmv",
     "x|input, a|batch1|mat1|mat, b|batch2|mat2|vec",
 )
 def add_product(ctx: OpCall, x: Value, a: Value, b: Value) -> Array:
     """x + a @ b."""
     return operators.binary(ctx, ast.Add, x, operators.matmul(ctx, a, b))
+
+
+@op("torch", "F.linear", "x|input, weight, bias=None")
+def linear(ctx: OpCall, x: Value, weight: Value, bias: Value) -> Array:
+    """x Wᵀ + b, with weights that the function writes itself."""
+    weight = ctx.array(weight)
+    if any(isinstance(dim, Batch) for dim in weight.shape):
+        raise ctx.mixes_batch("takes the batch as weights")
+    made = operators.matmul(ctx, x, _transposed(ctx, weight))
+    return made if ctx.is_none(bias) else operators.binary(ctx, ast.Add, made, bias)
+
+
+@op(
+    "torch",
+    "F.scaled_dot_product_attention",
+    "query, key, value, attn_mask!=None, dropout_p!=0.0, is_causal!=False, scale=None",
+)
+def attention(ctx: OpCall, query: Value, key: Value, value: Value, scale: Value) -> Array:
+    """softmax(Q Kᵀ / √d) V over the last two axes."""
+    query, key, value = (ctx.array(x) for x in (query, key, value))
+    if min(query.ndim, key.ndim, value.ndim) < 2:
+        raise ctx.refuse("shape", "it takes matrices.", "Add an axis with `unsqueeze`.")
+    if any(isinstance(x.shape[-2], Batch) for x in (query, key, value)):
+        raise ctx.mixes_batch("attends between samples")
+    width = ctx.fixed_size(query, query.ndim - 1)
+    factor = 1 / math.sqrt(width) if ctx.is_none(scale) else ctx.number(scale, "scale")
+    scores = operators.binary(
+        ctx, ast.Mult, operators.matmul(ctx, query, _transposed(ctx, key)), static(factor)
+    )
+    weights = ctx.result(scores.shape, "float", c.call("jax.nn.softmax", [scores]), scores)
+    return operators.matmul(ctx, weights, value)
+
+
+def _transposed(ctx: OpCall, x: Array) -> Array:
+    """The last two axes swapped; a vector is itself."""
+    if x.ndim < 2:
+        return x
+    shape = (*x.shape[:-2], x.shape[-1], x.shape[-2])
+    return ctx.result(shape, x.dtype, c.attribute(x.code, "mT"), x)
 
 
 @op("torch", "torch.einsum", "equation, *operands")
@@ -266,7 +305,7 @@ def loss(
 
 @op(
     "torch",
-    "torch.linalg.inv torch.inverse torch.linalg.det torch.det torch.linalg.pinv",
+    "torch.linalg.inv torch.inverse .inverse torch.linalg.det torch.det .det torch.linalg.pinv",
     "x|input",
 )
 def matrix_function(ctx: OpCall, x: Value) -> Value:

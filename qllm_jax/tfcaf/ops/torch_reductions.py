@@ -304,7 +304,10 @@ def mode(ctx: OpCall, x: Value, axis: Value, keepdims: Value) -> Value:
     raise ctx.refuse("unknown-operation", "it is not supported.", "Use `median` or `argmax`.")
 
 
-@op("torch", "torch.logsumexp .logsumexp", "x|input, axis|dim, keepdims|keepdim=False")
+_LOGSUMEXP = "torch.logsumexp .logsumexp torch.special.logsumexp"
+
+
+@op("torch", _LOGSUMEXP, "x|input, axis|dim, keepdims|keepdim=False")
 def logsumexp(ctx: OpCall, x: Value, axis: Value, keepdims: Value) -> Array:
     """log Σ exp."""
     x = ctx.array(x)
