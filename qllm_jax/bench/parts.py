@@ -18,10 +18,9 @@ from qllm_jax.training.chunk import compile_runs
 from qllm_jax.training.evaluation import evaluate
 from qllm_jax.training.placement import Placement
 from qllm_jax.training.replay import add, sample
-from qllm_jax.training.rollout import Record, collect
 from qllm_jax.training.runs import Hyper
 from qllm_jax.training.state import Program, RunState
-from qllm_jax.training.step import epsilon_at
+from qllm_jax.training.step import collect_windows
 
 # A round of a part: (program, hyper, key, iteration [], state) -> (state, a number that needs all
 # of the round's work).
@@ -110,27 +109,16 @@ def _environment(program, hyper, key, iteration, state):
 
 def _collection(program, hyper, key, iteration, state):
     """A window per environment, as training collects it."""
-    record = _collected(program, hyper, key, iteration, state)
+    record = collect_windows(program, hyper, key, iteration, state)
     return state, jnp.sum(record.reward) + jnp.sum(record.seen)
-
-
-def _collected(program, hyper, key, iteration, state) -> Record:
-    return collect(
-        key,
-        state.learner.params.agent,
-        epsilon_at(program, hyper, iteration),
-        program.env,
-        program.agent,
-        program.learner.num_envs,
-        program.schedule.window_length,
-        program.algorithm.act,
-    )
 
 
 def _replay(program, hyper, key, iteration, state):
     """A record of noise written, and the batches of an iteration drawn."""
     learner = program.learner
-    shapes = jax.eval_shape(lambda: _collected(program, hyper, jax.random.key(0), iteration, state))
+    shapes = jax.eval_shape(
+        lambda: collect_windows(program, hyper, jax.random.key(0), iteration, state)
+    )
     noise = jax.random.uniform(key, ())
     record = jax.tree.map(lambda leaf: jnp.full(leaf.shape, noise).astype(leaf.dtype), shapes)
     replay = add(state.replay, record, iteration)

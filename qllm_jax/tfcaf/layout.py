@@ -5,6 +5,7 @@ Imports nothing of ours. Called by `emit`.
 """
 
 import re
+from collections.abc import Iterator
 
 INDENT = "    "
 MAX_COLUMNS = 100
@@ -121,23 +122,14 @@ def _has_operator(text: str) -> bool:
 
 def _top_level(text: str) -> list[int]:
     """Positions outside brackets and strings."""
-    found, depth, quote, i = [], 0, "", 0
-    while i < len(text):
-        char = text[i]
-        if quote:
-            if char == "\\":
-                i += 1
-            elif char == quote:
-                quote = ""
-        elif char in "\"'":
-            quote = char
-        elif char in "([{":
+    found, depth = [], 0
+    for position, char in _outside_strings(text):
+        if char in "([{":
             depth += 1
         elif char in ")]}":
             depth -= 1
         elif depth == 0:
-            found.append(i)
-        i += 1
+            found.append(position)
     return found
 
 
@@ -145,6 +137,18 @@ def _pairs(text: str) -> list[tuple[int, int]]:
     """Positions of the outermost brackets."""
     found: list[tuple[int, int]] = []
     stack: list[int] = []
+    for position, char in _outside_strings(text):
+        if char in "([{":
+            stack.append(position)
+        elif char in ")]}":
+            opening = stack.pop()
+            if not stack:
+                found.append((opening, position))
+    return found
+
+
+def _outside_strings(text: str) -> Iterator[tuple[int, str]]:
+    """Every character that is neither in a string nor a quote, and its position."""
     quote, i = "", 0
     while i < len(text):
         char = text[i]
@@ -155,14 +159,9 @@ def _pairs(text: str) -> list[tuple[int, int]]:
                 quote = ""
         elif char in "\"'":
             quote = char
-        elif char in "([{":
-            stack.append(i)
-        elif char in ")]}":
-            opening = stack.pop()
-            if not stack:
-                found.append((opening, i))
+        else:
+            yield i, char
         i += 1
-    return found
 
 
 def comment_lines(text: str, indent: int) -> list[str]:

@@ -9,12 +9,11 @@ import jax.numpy as jnp
 
 from qllm_jax.config import LearnerConfig
 from qllm_jax.learning import LossMetrics, linear_decay
-from qllm_jax.training.rollout import collect
 from qllm_jax.training.runs import Hyper
 from qllm_jax.training.state import LearnerState, Program, RunState
 from qllm_jax.training.step import (
     UpdateMetrics,
-    epsilon_at,
+    collect_windows,
     loss_reward,
     no_metrics,
     observe_rewards,
@@ -51,18 +50,9 @@ def iterate_on_policy(
             the steps read, every leaf with environments along axis 1.
         step: One gradient step on a minibatch of the data.
     """
-    config, schedule = program.learner, program.schedule
+    schedule = program.schedule
     collect_key, learn_key = jax.random.split(key)
-    record = collect(
-        collect_key,
-        state.learner.params.agent,
-        epsilon_at(program, hyper, iteration),
-        program.env,
-        program.agent,
-        config.num_envs,
-        schedule.window_length,
-        program.algorithm.act,
-    )
+    record = collect_windows(program, hyper, collect_key, iteration, state)
     state = observe_rewards(program, state, record)
     window = complete(record, program.env)
     window = dataclasses.replace(window, reward=loss_reward(program, hyper, state, window))

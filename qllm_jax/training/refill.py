@@ -8,10 +8,9 @@ import jax.numpy as jnp
 from qllm_jax.training.chunk import compile_runs, run_key
 from qllm_jax.training.placement import Placement
 from qllm_jax.training.replay import add
-from qllm_jax.training.rollout import collect
 from qllm_jax.training.runs import Hyper
 from qllm_jax.training.state import Program, RunState
-from qllm_jax.training.step import epsilon_at
+from qllm_jax.training.step import collect_windows
 
 _REFILL = 3  # folded into a run's key, apart from the purposes in `chunk`
 
@@ -38,16 +37,8 @@ def make_refill(
 
         def body(offset: jax.Array, state: RunState) -> RunState:
             iteration = start + offset
-            record = collect(
-                jax.random.fold_in(key, iteration),
-                state.learner.params.agent,
-                epsilon_at(program, hyper, iteration),
-                program.env,
-                program.agent,
-                program.learner.num_envs,
-                program.schedule.window_length,
-                program.algorithm.act,
-            )
+            collect_key = jax.random.fold_in(key, iteration)
+            record = collect_windows(program, hyper, collect_key, iteration, state)
             assert state.replay is not None, "checked by the caller"
             return state.replace(replay=add(state.replay, record, iteration))  # type: ignore[attr-defined]
 

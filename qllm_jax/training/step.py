@@ -80,16 +80,7 @@ def iterate_off_policy(
     """
     config, schedule = program.learner, program.schedule
     collect_key, learn_key = jax.random.split(key)
-    record = collect(
-        collect_key,
-        state.learner.params.agent,
-        epsilon_at(program, hyper, iteration),
-        program.env,
-        program.agent,
-        config.num_envs,
-        schedule.window_length,
-        program.algorithm.act,
-    )
+    record = collect_windows(program, hyper, collect_key, iteration, state)
     state = store(program, state, record, iteration)
     learner, metrics = jax.lax.cond(
         iteration >= schedule.first_update,
@@ -103,6 +94,22 @@ def iterate_off_policy(
             lambda: learner,
         )
     return dataclasses.replace(state, learner=learner), metrics
+
+
+def collect_windows(
+    program: Program, hyper: Hyper, key: jax.Array, iteration: jax.Array, state: RunState
+) -> Record:
+    """A window per environment, played as the run explores in this iteration; consumes the key."""
+    return collect(
+        key,
+        state.learner.params.agent,
+        epsilon_at(program, hyper, iteration),
+        program.env,
+        program.agent,
+        program.learner.num_envs,
+        program.schedule.window_length,
+        program.algorithm.act,
+    )
 
 
 def epsilon_at(program: Program, hyper: Hyper, iteration: jax.Array) -> jax.Array:

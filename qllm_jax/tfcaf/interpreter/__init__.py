@@ -6,6 +6,7 @@
 from qllm_jax.tfcaf import ops  # noqa: F401
 from qllm_jax.tfcaf.interpreter import (  # noqa: F401
     calls,
+    comprehensions,
     expressions,
     indexing,
     loops,

@@ -14,24 +14,13 @@ from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.emit import Loop
 from qllm_jax.tfcaf.interpreter.forms import named
+from qllm_jax.tfcaf.interpreter.iteration import bind_target, target_text
 from qllm_jax.tfcaf.interpreter.state import Leave, Run, Scope
-from qllm_jax.tfcaf.values import ROW, Array, Batch, Mapping, Sequence, Stale, Value
-
-
-def rows_of(run: Run, array: Array) -> Sequence:
-    """The samples of a batched array, as what a loop goes over."""
-    if array.shape[0] != Batch():
-        raise run.context("for").mixes_batch("goes over merged batch rows")
-    row = run.context("for").result(
-        array.shape[1:], array.dtype, c.subscript(array.code, "0"), array
-    )
-    return Sequence([row], "array", array.code, of_batch=True)
+from qllm_jax.tfcaf.values import ROW, Mapping, Sequence, Stale, Value
 
 
 def execute(run: Run, node: ast.For, sequence: Sequence) -> Leave | None:
     """A loop over the batch."""
-    from qllm_jax.tfcaf.interpreter import loops
-
     own = _own_row_updates(node.body, _names(node.target))
     assigned = [name for name in _assigned(node.body) if name not in own]
     for name in assigned:
@@ -39,9 +28,9 @@ def execute(run: Run, node: ast.For, sequence: Sequence) -> Leave | None:
         if found is not None and found[0].kind != "module":
             run.bind(name, Stale(name, Code(f"{name} of another sample")))
     sizes = _sizes(run)
-    header = f"for {loops._target_text(run, node.target)} in {sequence.code.text}"
+    header = f"for {target_text(run, node.target)} in {sequence.code.text}"
     with run.capture() as body:
-        loops.bind_target(run, node.target, sequence.items[0])
+        bind_target(run, node.target, sequence.items[0])
         leave = run.execute(node.body)
     if leave is not None and leave.how != "continue":
         raise run.refuse(
@@ -56,8 +45,6 @@ def execute(run: Run, node: ast.For, sequence: Sequence) -> Leave | None:
 
 def comprehend(run: Run, node: ast.expr, sequence: Sequence) -> Sequence:
     """A comprehension over the batch: one item for each sample."""
-    from qllm_jax.tfcaf.interpreter import loops
-
     if (
         not isinstance(node, ast.ListComp | ast.GeneratorExp)
         or len(node.generators) > 1
@@ -68,10 +55,10 @@ def comprehend(run: Run, node: ast.expr, sequence: Sequence) -> Sequence:
         )
     target = node.generators[0].target
     with run.inside(Scope(run.scope, "comprehension")):
-        loops.bind_target(run, target, sequence.items[0])
+        bind_target(run, target, sequence.items[0])
         value = run.evaluate(node.elt)
     opening, closing = ("[", "]") if isinstance(node, ast.ListComp) else ("(", ")")
-    clause = f" for {loops._target_text(run, target)} in {sequence.code.within(c.OR)}"
+    clause = f" for {target_text(run, target)} in {sequence.code.within(c.OR)}"
     code = Code(f"{opening}{value.code.within(c.TERNARY)}{clause}{closing}")
     item = named(value, c.subscript(Code(f"list{code.text}"), "0"))
     return Sequence([item], "list", code, of_batch=True)

@@ -106,7 +106,7 @@ def _batch_range(run: Run, args: list[Value], code: Code) -> Value:
 
 def _rows(run: Run, value: Value) -> Sequence | None:
     """The samples of a batched array or list; None where it is neither."""
-    from qllm_jax.tfcaf.interpreter.batch_loops import rows_of
+    from qllm_jax.tfcaf.interpreter.iteration import rows_of
 
     if isinstance(value, Array) and value.shape[:1] == (Batch(),):
         return rows_of(run, value)
@@ -218,7 +218,7 @@ def _extreme(name: str) -> Handler:
     """`min` and `max` of static numbers, or of single numbers of the data."""
 
     def handler(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
-        from qllm_jax.tfcaf.interpreter.loops import iterate
+        from qllm_jax.tfcaf.interpreter.iteration import iterate
 
         if kwargs and set(kwargs) == {"key"} and len(args) == 1:
             reverse = {"reverse": static(True)} if name == "max" else {}

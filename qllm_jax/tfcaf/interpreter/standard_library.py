@@ -30,7 +30,7 @@ def items_of(run: Run, value: Value, what: str) -> list[Value]:
     Raises:
         TranslationError: Rule "mixes-batch": it goes over the samples of the batch.
     """
-    from qllm_jax.tfcaf.interpreter.loops import iterate
+    from qllm_jax.tfcaf.interpreter.iteration import iterate
 
     sequence = iterate(run, value)
     if sequence.of_batch:

@@ -17,7 +17,7 @@ from qllm_jax.tfcaf.interpreter.definitions import make_function
 from qllm_jax.tfcaf.interpreter.expressions import binary, static_key, truth_array
 from qllm_jax.tfcaf.interpreter.forms import emittable, named, static_truth
 from qllm_jax.tfcaf.interpreter.functions import stopped
-from qllm_jax.tfcaf.interpreter.loops import unpacked
+from qllm_jax.tfcaf.interpreter.iteration import unpacked
 from qllm_jax.tfcaf.interpreter.state import Leave, Run, statement
 from qllm_jax.tfcaf.values import (
     ROW,
@@ -117,9 +117,11 @@ def _settled(run: Run, value: Value) -> Value:
 
 
 def _store_tuple(run: Run, target: ast.Tuple | ast.List, value: Value) -> None:
-    """`a, b = value`."""
+    """`a, b = value`, `a, *rest = value`."""
     items = unpacked(run, target, value)
-    names = [part.id if isinstance(part, ast.Name) else None for part in target.elts]
+    stars = ["*" if isinstance(part, ast.Starred) else "" for part in target.elts]
+    inner = [part.value if isinstance(part, ast.Starred) else part for part in target.elts]
+    names = [part.id if isinstance(part, ast.Name) else None for part in inner]
     written_out = value.code.text[:1] in "(["
     together = all(names) and all(map(emittable, items)) and value.code.text
     if "_" in names and written_out:
@@ -129,11 +131,10 @@ def _store_tuple(run: Run, target: ast.Tuple | ast.List, value: Value) -> None:
     if together:
         text = value.code.text
         if written_out and text[0] == "(" and text.endswith(")"):
-            text = ", ".join(item.code.within(c.TERNARY) for item in items)
+            text = ", ".join(item.code.within(c.TERNARY) for item in _flat(items, stars))
         spelled = ["_" if name == "_" else run.target(name or "") for name in names]
-        run.emit(
-            f"{', '.join(spelled)} = {text}" if len(spelled) > 1 else f"{spelled[0]}, = {text}"
-        )
+        shown = [star + name for star, name in zip(stars, spelled, strict=True)]
+        run.emit(f"{', '.join(shown)} = {text}" if len(shown) > 1 else f"{shown[0]}, = {text}")
         for name, emitted, item in zip(names, spelled, items, strict=True):
             if name and name != "_":
                 run.bind(name, named(item, Code(emitted)))
@@ -142,6 +143,14 @@ def _store_tuple(run: Run, target: ast.Tuple | ast.List, value: Value) -> None:
         items = _held(run, items)
     for part, item in zip(target.elts, items, strict=True):
         store(run, part, item)
+
+
+def _flat(items: list[Value], stars: list[str]) -> list[Value]:
+    """The items with those of `*rest` in their places."""
+    flat: list[Value] = []
+    for item, star in zip(items, stars, strict=True):
+        flat += item.items if star and isinstance(item, Sequence) else [item]
+    return flat
 
 
 def _held(run: Run, items: list[Value]) -> list[Value]:
