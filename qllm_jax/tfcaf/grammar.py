@@ -217,8 +217,6 @@ def check_node(node: ast.AST, private: frozenset[str] = frozenset()) -> None:
                 )
         case ast.arg(arg=identifier) | ast.keyword(arg=str() as identifier):
             _check_name(identifier, line, private=private)
-        case ast.keyword(arg=None):
-            raise _stars(line)
         case ast.Constant():
             _check_constant(node)
         case ast.Import() | ast.ImportFrom():
@@ -241,7 +239,7 @@ def _keyword(name: str) -> str:
 def _stars(line: int | None) -> TranslationError:
     return TranslationError(
         "star-arguments",
-        "`*args` and `**kwargs` are not allowed.",
+        "`*args` and `**kwargs` as parameters are not allowed.",
         "Name every argument; spread only a shape, as in `x.view(*x.shape[:2], -1)`.",
         line,
     )

@@ -201,7 +201,8 @@ def _dict(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
     return made if emittable(made) else Mapping(entries, Code("{}"))  # only looked into
 
 
-def _sum(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
+def sum_of(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
+    """`sum(items, start)`."""
     expect(run, "sum", args, (1, 2))
     total: Value = args[1] if len(args) == 2 else kwargs.get("start", static(0))
     items = items_of(run, args[0], "sum")
@@ -348,7 +349,7 @@ _HANDLERS: dict[str, Handler] = {
     "list": _make_list("list"),
     "tuple": _make_list("tuple"),
     "dict": _dict,
-    "sum": _sum,
+    "sum": sum_of,
     "min": _extreme("min"),
     "max": _extreme("max"),
     "any": _any_all("any"),

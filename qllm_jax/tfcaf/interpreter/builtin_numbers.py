@@ -5,6 +5,7 @@ Of static numbers within bounds, of single numbers of the data as array operatio
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import math
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf import limits
 from qllm_jax.tfcaf.code import Code, words
 from qllm_jax.tfcaf.interpreter import statics
-from qllm_jax.tfcaf.interpreter.expressions import plain
+from qllm_jax.tfcaf.interpreter.expressions import binary, plain
 from qllm_jax.tfcaf.interpreter.forms import is_static, static_truth
 from qllm_jax.tfcaf.interpreter.state import Run
 from qllm_jax.tfcaf.ops import registry
@@ -133,16 +134,18 @@ def absolute(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
     value = args[0]
     if isinstance(value, Static) and isinstance(value.value, bool | int | float):
         return Static(abs(value.value), code_of("abs", args), value.varying)
-    from qllm_jax.tfcaf.interpreter.calls import call_operation
-
-    prefix = {"torch": "torch", "numpy": "numpy", "jnp": "jax.numpy"}[run.dialect]
-    operation = registry.lookup(run.dialect, f"{prefix}.abs")
-    assert operation is not None
-    return call_operation(run, operation, args, {})
+    return _operation(run, "abs", args)
 
 
 def call_math(run: Run, name: str, args: list[Value], kwargs: dict[str, Value]) -> Value:
     """`math.name(…)`: of static numbers within bounds, else the array library's own function."""
+    if run.dialect == "numpy" and _over_arrays(args):
+        if name == "fsum" and len(args) == 1:
+            from qllm_jax.tfcaf.interpreter.builtin_functions import sum_of
+
+            return sum_of(run, args, {})
+        if name == "dist" and len(args) == 2:
+            return _operation(run, "linalg.norm", [binary(run, ast.Sub, *args)])
     if any(isinstance(arg, Array) and arg.const is None for arg in args):
         return _math_on_array(run, name, args)
     if name not in _MATH or kwargs:
@@ -174,6 +177,20 @@ def _math_on_array(run: Run, name: str, args: list[Value]) -> Value:
             f"`math.{name}` takes a Python number, not {describe(arrays[0])}.",
             f"Use the array function `{prefix}.{name}`.",
         )
+    return _operation(run, name, args)
+
+
+def _over_arrays(args: list[Value]) -> bool:
+    """Whether numbers of the data are among the arguments, or in a list of them."""
+    inner = [item for arg in args if isinstance(arg, Sequence) for item in arg.items]
+    return any(isinstance(value, Array) and value.const is None for value in [*args, *inner])
+
+
+def _operation(run: Run, name: str, args: list[Value]) -> Value:
+    """The array library's own function of that name."""
     from qllm_jax.tfcaf.interpreter.calls import call_operation
 
+    prefix = {"torch": "torch", "numpy": "numpy", "jnp": "jax.numpy"}[run.dialect]
+    operation = registry.lookup(run.dialect, f"{prefix}.{name}")
+    assert operation is not None, name
     return call_operation(run, operation, args, {})

@@ -10,6 +10,7 @@ from qllm_jax.tfcaf.code import words
 from qllm_jax.tfcaf.interpreter import builtin_functions, builtin_numbers, containers, mutation
 from qllm_jax.tfcaf.interpreter.forms import item_of
 from qllm_jax.tfcaf.interpreter.functions import call_function
+from qllm_jax.tfcaf.interpreter.indexing import subscript
 from qllm_jax.tfcaf.interpreter.names import refuse_dangerous
 from qllm_jax.tfcaf.interpreter.state import Run, expression
 from qllm_jax.tfcaf.lifting import origin
@@ -50,9 +51,27 @@ def _call(run: Run, node: ast.Call) -> Value:
             args += [item_of(spread, i) for i in range(len(spread.items))]
         else:
             args.append(run.evaluate(argument))
-    kwargs = {k.arg: run.evaluate(k.value) for k in node.keywords if k.arg is not None}
+    kwargs = _keywords(run, node)
     run.line = node.lineno
     return call(run, function, args, kwargs)
+
+
+def _keywords(run: Run, node: ast.Call) -> dict[str, Value]:
+    """Keyword arguments; of `**settings`, a dict of names, one by one."""
+    kwargs: dict[str, Value] = {}
+    for keyword in node.keywords:
+        value = run.evaluate(keyword.value)
+        if keyword.arg is not None:
+            kwargs[keyword.arg] = value
+            continue
+        names = list(value.entries) if isinstance(value, Mapping) else []
+        plain = all(isinstance(n, str) and n.isidentifier() and n[:1] != "_" for n in names)
+        if not isinstance(value, Mapping) or not plain or kwargs.keys() & set(names):
+            raise run.refuse(
+                "star-arguments", "Only a dict of argument names is spread.", "Name the arguments."
+            )
+        kwargs |= {name: subscript(run, value, static(name)) for name in names}
+    return kwargs
 
 
 def _only_looks(run: Run, node: ast.Call) -> bool:

@@ -263,13 +263,25 @@ def _lines_in_use(run: Run) -> list[int]:
             if not isinstance(node, ast.Assign | ast.AnnAssign):
                 continue
             rest = "\n".join(other for at, other in texts.items() if at != line)
-            names = [run.spell(name) for name in defined_names(node)]
+            names = _bound_names(texts[line])  # those of functions that a factory made, too
             if not any(re.search(rf"\b{re.escape(name)}\b", rest) for name in names):
                 unused.append(line)
         if not unused:
             return sorted(texts)
         for line in unused:
             del texts[line]
+
+
+def _bound_names(text: str) -> list[str]:
+    """The names that emitted lines of the module bind."""
+    names = []
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef):
+            names.append(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            stored = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
+            names += [n.id for n in stored if isinstance(n.ctx, ast.Store)]
+    return names
 
 
 def _assemble(run: Run, wrapper: str) -> str:

@@ -7,7 +7,36 @@ from typing import Any
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.ops.numpy_like import both
-from qllm_jax.tfcaf.values import Array, Value
+from qllm_jax.tfcaf.ops.registry import op
+from qllm_jax.tfcaf.values import Array, Value, static
+
+
+@op("numpy", "np.fill_diagonal", "x|a, value|val, wrap!=False")
+def fill_diagonal(ctx: OpCall, x: Value, value: Value) -> Value:
+    """The diagonal of a matrix set to a number, in place."""
+    from qllm_jax.tfcaf.interpreter import mutation
+
+    x = ctx.array(x)
+    mutation.update(ctx.run, x, _with_diagonal(ctx, x, value))
+    return static(None)
+
+
+@op("jnp", "jnp.fill_diagonal", "x|a, value|val, wrap!=False, *, inplace=True")
+def filled_diagonal(ctx: OpCall, x: Value, value: Value, inplace: Value) -> Value:
+    """A matrix with a number in its diagonal."""
+    if ctx.bool(inplace, "inplace"):
+        raise ctx.refuse("immutable", "an array cannot be changed.", "Pass `inplace=False`.")
+    return _with_diagonal(ctx, ctx.array(x), value)
+
+
+def _with_diagonal(ctx: OpCall, x: Array, value: Value) -> Array:
+    number = ctx.array(value)
+    if any(not isinstance(dim, int) for dim in x.shape):
+        raise ctx.mixes_batch("takes the batch as a matrix's rows")
+    if x.ndim != 2 or number.shape != ():
+        raise ctx.refuse("shape", "it takes a matrix and a number.", "Use `where` with `eye`.")
+    code = c.call("jnp.fill_diagonal", [x, number], {"inplace": False})
+    return ctx.result(x.shape, x.dtype, code, x, number)
 
 
 @both("take", "x|a, indices, axis=None, out!=None, mode=None, *, fill_value!=None")
