@@ -83,7 +83,7 @@ def _build_own(path: str, env_kwargs: str) -> TaskSpec:
 
 
 def task_prompt(spec: TaskSpec) -> str:
-    """What a coder is told about the task: its text, then facts and the layout from the code."""
+    """What a coder is told about the task: its text, then map, facts and layout from the code."""
     env = spec.env
     path = data_dir("prompts") / "tasks" / f"{_text_name(spec.name)}.md"
     if spec.text is not None:
@@ -92,6 +92,8 @@ def task_prompt(spec: TaskSpec) -> str:
         text = path.read_text(encoding="utf-8").strip()
     else:
         text = f"# {spec.name}\n\n(There is no task text; the layout below is all that is known.)"
+    if spec.drawing is not None:
+        text += f"\n\n{spec.drawing()}"
     return f"{text}\n\n{_facts(spec)}\n\n## State layout, D = {env.state_dim}\n\n" + (
         f"`state[start:stop]`, stop not included, {len(spec.layout)} fields that cover every "
         f"index once.\n\n{layout_table(spec)}\n"

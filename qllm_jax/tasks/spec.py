@@ -77,6 +77,7 @@ class TaskSpec:
         outcome: A second measure, such as the win rate; None where the score says it all.
         env_kwargs: What the environment was built with.
         text: What the coder is told before the facts; None reads `prompts/tasks/<name>.md`.
+        drawing: `() -> str`, a map in characters that follows the text; None where there is none.
         render: `env_state -> [H, W, 3]` uint8 image on the host; None where there is none.
     """
 
@@ -93,4 +94,5 @@ class TaskSpec:
     outcome: Outcome | None = None
     env_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     text: str | None = None
+    drawing: Callable[[], str] | None = None
     render: Callable[[EnvState], np.ndarray] | None = None

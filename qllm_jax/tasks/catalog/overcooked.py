@@ -66,6 +66,7 @@ def kitchen(layout: str, shaped_reward: float = 0.0) -> TaskSpec:
         landmarks={"random": 0.0} if shaped_reward == 0.0 else {},
         outcome=Outcome("deliveries", _deliveries, {"random": 0.0}),
         env_kwargs={"shaped_reward": shaped_reward},
+        drawing=functools.partial(_map, raw),
         render=functools.partial(_render, raw.height, raw.width),
     )
 
@@ -132,6 +133,33 @@ def _cell(agent: int, row: int, column: int, height: int, inner: Any) -> jax.Arr
         EPISODE_LENGTH - inner.step < _URGENT,
     ]
     return jnp.stack([jnp.asarray(channel, jnp.float32) for channel in channels])
+
+
+# Channels of a cell by the letter that stands for it; what comes first hides what comes after.
+_LETTERS = {0: "0", 1: "1", 10: "P", 12: "O", 14: "D", 15: "X", 11: "#"}
+
+
+def _map(raw: Any) -> str:
+    """The kitchen at the start of an episode, a letter a cell, read off the state's layout."""
+
+    _, start = raw.reset(jax.random.key(0))
+    row, column = jnp.indices((raw.height, raw.width))
+    cell = functools.partial(_cell, 0, height=raw.height, inner=start)
+    cells = np.asarray(jax.vmap(jax.vmap(cell))(row, column))  # [rows, columns, 26]
+    rows = ["".join(map(_letter, cells_of_row)) for cells_of_row in cells]
+    return "\n".join(
+        [
+            f"This kitchen, {raw.height} rows of {raw.width} columns, row 0 on top, at the start "
+            "(0 agent_0, 1 agent_1, P pot,",
+            "O onion pile, D plate pile, X delivery counter, # empty counter, . floor):",
+            "",
+            *(f"    {row}" for row in rows),
+        ]
+    )
+
+
+def _letter(cell: np.ndarray) -> str:
+    return next((letter for channel, letter in _LETTERS.items() if cell[channel]), ".")
 
 
 def _edge_states(raw: Any) -> dict[str, np.ndarray]:
