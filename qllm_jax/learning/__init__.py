@@ -5,7 +5,6 @@ from qllm_jax.learning.exploration import epsilon_greedy_actions, greedy_actions
 from qllm_jax.learning.loss import LossMetrics, MixerApply, NetworkParams, td_loss
 from qllm_jax.learning.maddpg import maddpg_loss, straight_through
 from qllm_jax.learning.policy import (
-    PolicyBatch,
     local_values,
     policy_loss,
     prepare_policy_batch,
@@ -39,7 +38,6 @@ __all__ = [
     "LossMetrics",
     "MixerApply",
     "NetworkParams",
-    "PolicyBatch",
     "RunningMoments",
     "acting_mask",
     "all_finite",

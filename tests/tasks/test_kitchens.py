@@ -7,7 +7,10 @@ from qllm_jax.tasks import get_task, task_prompt
 from qllm_jax.tasks.catalog.overcooked import LAYOUTS
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "layout",
+    [pytest.param(n, marks=() if n == "cramped_room" else pytest.mark.nightly) for n in LAYOUTS],
+)
 def test_map_shows_what_jaxmarl_places(layout):
     """Against JaxMARL's lists of cells, which the map does not read."""
     from jaxmarl.environments.overcooked import overcooked_layouts

@@ -1,7 +1,7 @@
 """Every mixer learns on every task: a window of random play, and gradient steps down its loss.
 
-The window is collected once and all mixers are trained on it by one compiled program. Of each
-family one task is in the ordinary tests; the others are nightly.
+The window is collected once and all mixers are trained on it by one compiled program. Four tasks
+are in the ordinary tests, the others nightly: compiling takes 10 to 30 s a task.
 """
 
 import dataclasses
@@ -21,20 +21,8 @@ from qllm_jax.training.state import init_networks, init_state
 from qllm_jax.training.step import gradient_step
 from qllm_jax.training.window import complete
 
-SMALL = {  # the fewest agents and the smallest state of each family
-    "hanabi",
-    "lbf/8x8-2p-2f-coop",
-    "matrix/climbing",
-    "mpe/simple_spread",
-    "overcooked/cramped_room",
-    "smax/3m",
-    "switch_riddle",
-}
+ORDINARY = {"lbf/8x8-2p-2f-coop", "matrix/climbing", "mpe/simple_spread", "overcooked/cramped_room"}
 NUM_STEPS = 3
-
-
-def test_every_family_has_a_task_in_the_ordinary_tests():
-    assert {name.split("/")[0] for name in SMALL} == {name.split("/")[0] for name in task_names()}
 
 
 def small_config(name):
@@ -67,7 +55,7 @@ def small_mixer(name, env):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=() if n in SMALL else pytest.mark.nightly) for n in task_names()],
+    [pytest.param(n, marks=() if n in ORDINARY else pytest.mark.nightly) for n in task_names()],
 )
 def test_every_mixer_goes_down_its_loss(name):
     spec, config = get_task(name), small_config(name)
