@@ -73,8 +73,8 @@ def coma_loss(
     """L = −mean log π_i(u_i) A_i + c_v ½ mean (Q_i(s, u) − G_i)² − c_e mean H(π_i).
 
     A_i = Q_i(s, u) − Σ_a π_i(a) Q_i(s, (u_-i, a)), a constant: the baseline marginalises agent i's
-    action only. Critic and policy are those of this step, not of the window's beginning: the
-    critic learns first, as in algorithm 1.
+    action only. Critic and policy are those of this step, not of the window's beginning, so that
+    advantages follow the critic as it learns (algorithm 1 trains it first).
 
     "Counterfactual Multi-Agent Policy Gradients", https://arxiv.org/abs/1705.08926, eq. 4 for the
     advantage, eq. 5 for the critic.
