@@ -116,7 +116,7 @@ def test_misuse_of_a_flag_exits_2(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["translate", "x.py", "--agents", "0", "--state", "3"])
     assert caught.value.code == 2
-    assert "not a positive number" in capsys.readouterr().err
+    assert "not a positive whole number" in capsys.readouterr().err
 
 
 def test_tasks_lists_and_shows(capsys):

@@ -196,3 +196,20 @@ def test_a_design_that_goes_on_and_chooses_anew_trains_the_new_function(
     assert "learner.lr, seed cannot be changed" in capsys.readouterr().err
     assert main(["resume", str(path), "synthesis.max_calls=9"]) == 2
     assert "has no design" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "why"),
+    [
+        ("bench", [], "holds a bench, which cannot be resumed"),
+        (
+            "sweep",
+            ["hosts.coordinator=localhost:1", "hosts.count=2", "hosts.index=0"],
+            "a sweep job runs on one host",
+        ),
+    ],
+)
+def test_what_cannot_be_resumed_says_so(tmp_path, capsys, kind, words, why):
+    (tmp_path / "job.yaml").write_text(f"kind: {kind}\nconfig: {{}}\n")
+    assert main(["resume", str(tmp_path), *words]) == 2
+    assert why in capsys.readouterr().err

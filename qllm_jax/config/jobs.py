@@ -65,7 +65,7 @@ class SweepConfig:
         method: `auto` is the grid where every value is a list, else `random`; `grid` takes every
             combination; `random` draws `num_samples`; `halving` trains the grid, or the draws, for
             a part of the budget, drops all but the best, and goes on with these.
-        num_samples: Settings that are drawn; None is the whole grid, or 16 where there is a
+        num_samples: Settings that are drawn; None is the whole grid, or 16 with `random` or a
             distribution.
         seed: Of the drawing.
         rungs: Of `halving`: rung r of R ends after 1 / eta^(R-1-r) of `runner.num_env_steps`.

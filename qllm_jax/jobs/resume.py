@@ -49,17 +49,26 @@ def resume(
     settings = hosts_config or HostsConfig()
     if (path / JOB_FILE).exists():
         job = yaml.safe_load((path / JOB_FILE).read_text())
+        kind = job["kind"]
+        require(
+            kind in _JOBS,
+            f"{path} holds a {kind}, which cannot be resumed. Run it again.",
+        )
+        require(
+            kind == "compare" or hosts_config is None or hosts_config.coordinator is None,
+            f"a {kind} job runs on one host; hosts.* is for `train` and `compare`. Leave it out.",
+        )
         config = config_from_mapping(job["config"])
         if caps:
             require(
-                job["kind"] in _WITH_DESIGN,
-                f"{path} is a {job['kind']} job, which has no design: synthesis.* caps nothing. "
+                kind in _WITH_DESIGN,
+                f"{path} is a {kind} job, which has no design: synthesis.* caps nothing. "
                 "Leave it out.",
             )
             synthesis = dataclasses.replace(config.synthesis, **caps)
             config = dataclasses.replace(config, synthesis=synthesis)
-            keep_config(path, config, job["kind"])
-        return _JOBS[job["kind"]](dataclasses.replace(config, hosts=settings), path)
+            keep_config(path, config, kind)
+        return _JOBS[kind](dataclasses.replace(config, hosts=settings), path)
     require(not caps, f"{path} is a training, which has no design: leave synthesis.* out.")
     hosts = join_hosts(settings, time_stamp())
     config = dataclasses.replace(config_from_mapping(load_config(path)), hosts=settings)
@@ -75,7 +84,8 @@ def resume(
         else:
             result, figure = resume_one(training, path, session)
         if not hosts.is_first:
-            return JobOutcome(path, (result,))
+            interrupted = result.info["status"] == "interrupted"
+            return JobOutcome(path, (result,), interrupted=interrupted)
         outcome = report_one(training, result, figure)
         print_final_table(console, spec, outcome.runs)
         console.print(f"run directory: {outcome.directory}")

@@ -142,6 +142,11 @@ def draw_settings(config: Config) -> list[Setting]:
         f"{', '.join(drawn)} is a distribution, of which a grid has no values. Use "
         "sweep.method=random or halving, or give a list.",
     )
+    require(
+        sweep.method != "grid" or sweep.num_samples is None,
+        "sweep.num_samples draws, and a grid has all its settings tried. Use sweep.method=random, "
+        "or leave sweep.num_samples out.",
+    )
     if drawn or sweep.method == "random" or sweep.num_samples is not None:
         settings = _sample(space, sweep.num_samples or _DEFAULT_SAMPLES, sweep.seed)
     else:
@@ -159,10 +164,6 @@ def _grid(space: Space) -> list[Setting]:
         f"the grid has {count:,} settings. Draw some of them with sweep.num_samples=….",
     )
     return [dict(zip(space, row, strict=True)) for row in itertools.product(*lists)]
-
-
-def _draw(values: tuple[Any, ...] | Uniform, rng: np.random.Generator) -> Any:
-    return values.draw(rng) if isinstance(values, Uniform) else values[rng.integers(len(values))]
 
 
 def _sample(space: Space, count: int, seed: int) -> list[Setting]:

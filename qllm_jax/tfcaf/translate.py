@@ -46,8 +46,9 @@ def translate(text: str, num_agents: int, state_dim: int) -> Translation:
         try:
             reading, dialect = _translate_source(block.source, num_agents, state_dim)
         except TranslationError as error:
-            failure = failure or error
-            if error.rule not in ("no-function",):
+            if failure is None or failure.rule == "no-function":
+                failure = error
+            if error.rule != "no-function":
                 break
             continue
         notes = (*((block.note,) if block.note else ()), *reading.notes)

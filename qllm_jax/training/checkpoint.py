@@ -122,7 +122,7 @@ class Checkpoints:
     def restore(self, like: Any) -> tuple[int, Any, dict[str, np.ndarray]] | None:
         """Read the newest checkpoint that is whole.
 
-        Those that are not are reported, and removed once an older one has been read.
+        Those that are not are reported, and set aside in `<directory>-damaged`.
 
         Args:
             like: Shapes and dtypes of the state, `[R, ...]`.
@@ -137,8 +137,8 @@ class Checkpoints:
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 found = self._read(step, like)
-            except UserError:
-                raise
+            except (UserError, MemoryError, PermissionError, TimeoutError):
+                raise  # says nothing of the checkpoint
             except Exception as error:
                 why = str(error).strip().splitlines() or [type(error).__name__]
                 _log.warning(
@@ -194,10 +194,13 @@ class Checkpoints:
         return step, state, curves
 
     def _forget_after(self, step: int) -> None:
-        """Remove checkpoints newer than `step`, so that their names can be used again."""
+        """Set checkpoints newer than `step` aside, so that their names can be used again."""
         newer = [other for other in self._manager.all_steps() if other > step]
         for other in newer:
-            shutil.rmtree(self._directory / str(other), ignore_errors=True)
+            damaged = self._directory.parent / f"{self._directory.name}-damaged" / str(other)
+            shutil.rmtree(damaged, ignore_errors=True)
+            damaged.parent.mkdir(exist_ok=True)
+            shutil.move(self._directory / str(other), damaged)
         if newer:
             self._manager.reload()
 

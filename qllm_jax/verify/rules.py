@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
+from jax import lax
 
 from qllm_jax.verify.intervals import (
     Comparison,
@@ -49,13 +50,9 @@ def _erf(x: np.ndarray) -> np.ndarray:
     return np.vectorize(math.erf, otypes=[np.float64])(x)
 
 
-def _round(x: np.ndarray) -> np.ndarray:
-    return np.round(x)
-
-
 _INCREASING: dict[str, Callable] = {
     "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1, "cbrt": np.cbrt, "tanh": np.tanh,
-    "floor": np.floor, "ceil": np.ceil, "round": _round, "sign": np.sign, "asinh": np.arcsinh,
+    "floor": np.floor, "ceil": np.ceil, "asinh": np.arcsinh,
     "atan": np.arctan, "sinh": np.sinh, "erf": _erf, "reduce_precision": lambda x: x,
     "logistic": lambda x: 1 / (1 + np.exp(-x)),
     "log": lambda x: np.log(np.maximum(x, 0)), "log1p": lambda x: np.log1p(np.maximum(x, -1)),
@@ -92,6 +89,17 @@ def _register_tables() -> None:
 
 
 _register_tables()
+
+
+@rule("round")
+def _round(params: Any, x: Value) -> Value:
+    """To the nearest whole number; halves as `rounding_method` says."""
+    away = params["rounding_method"] == lax.RoundingMethod.AWAY_FROM_ZERO
+    return plain(*((_half_away(end) if away else np.round(end)) for end in (x.lo, x.hi)))
+
+
+def _half_away(x: np.ndarray) -> np.ndarray:
+    return np.sign(x) * np.floor(np.abs(x) + 0.5)
 
 
 # --- arithmetic ---------------------------------------------------------------------------

@@ -50,6 +50,10 @@ BODIES = {
     "raise-dead": 'if s.shape[1] != 12:\n    raise ValueError("bad")\nw = q',
     "no-grad": "with torch.no_grad():\n    a = q * 3\nw = q * a",
     "no-grad-names": "a = q * 2\nwith torch.no_grad():\n    b, c = a, a * 1\n    d = a.float()\n    e = a.clone()\nw = q * c + b * d + e",
+    "no-grad-vmap": (
+        "@torch.no_grad()\ndef score(x):\n    return x * x\nw = q * torch.vmap(score)(q)"
+    ),
+    "round-digits": "w = torch.stack([q[:, 0], q[:, 1], q[:, 2] * round(2.678, 2)], 1)",
     "detach": "w = q * q.detach() + (q - q.mean(1, keepdim=True)).detach()",
     # -- functions ------------------------------------------------------------------------------
     "helper": "def double(x, k=2.0):\n    return x * k\nw = double(q) + double(s[:, :3], k=3.0)",

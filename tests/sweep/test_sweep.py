@@ -56,6 +56,7 @@ def test_a_small_grid_is_not_drawn_twice():
 @pytest.mark.parametrize(
     ("sweep", "words"),
     [
+        (SweepConfig("grid", num_samples=2, values={"tau": [0.1]}), "num_samples draws"),
         (SweepConfig(), r"sweep.lr=\[1e-4,1e-3\]"),
         (SweepConfig(values={"leer": [1]}), "'lr'"),
         (SweepConfig(values={"name": ["a", "b"]}), "learner.name or mixer.name"),

@@ -242,3 +242,17 @@ def test_the_nearest_operation_is_named():
     assert error.rule == "unknown-operation"
     assert "torch.clamp" in error.fix
     assert error.line == 3
+
+
+def test_a_list_of_the_module_is_not_popped():
+    source = (
+        "import torch\nW = [1.0, 2.0]\n"
+        "def f(q, s):\n    w = W.pop()\n    return (w * q).sum(-1, keepdim=True)\n"
+    )
+    assert refusal(source).rule == refusal(source.replace("W.pop()", "W.append(1.0)")).rule
+
+
+def test_the_refusal_is_of_the_function_and_not_of_an_example_beside_it():
+    function = "import torch\ndef f(agent_qs, state):\n    return torch.rand(3).sum()\n"
+    text = f"```python\n{function}```\nUse it so:\n```python\nprint(f(q, s))\n```\n"
+    assert refusal(text).rule == refusal(function).rule

@@ -84,3 +84,14 @@ def test_helpers_run_under_jit_vmap_grad_and_scan():
     total, parts = jax.jit(lambda q, s: jax.lax.scan(step, 0.0, (q, s)))(AGENT_QS, STATES)
     np.testing.assert_allclose(total, parts.sum(), rtol=1e-6)
     np.testing.assert_allclose(parts, jax.vmap(function)(AGENT_QS, STATES), rtol=1e-6)
+
+
+def test_round_keeps_its_digits():
+    text = (
+        "import jax.numpy as jnp\ndef f(agent_qs, state):\n"
+        "    return round(state[0], {}) * agent_qs.sum()\n"
+    )
+    for digits in ("2", "ndigits=2"):
+        function = translate(text.format(digits), 3, 12).function
+        value = function(np.ones(3, np.float32), np.full(12, 0.126, np.float32))
+        np.testing.assert_allclose(value, 0.39, rtol=1e-5)

@@ -74,6 +74,8 @@ _NOT_PROVED = {
     "return jnp.sum(jnp.where(state[3:6] > 0, w, 0.0) * agent_qs)",
     "integers-wrap": "i = state[:3].astype(jnp.int32)\nw = (i * i * i * i).astype(jnp.float32)\n"
     "return jnp.sum(w * agent_qs)",
+    "round-away-from-zero": "w = 0.5 + jax.lax.round(jnp.clip(state[:3], -0.5, 0.5))\n"
+    "return jnp.sum(w * agent_qs)",
     "long-loop": "w = jax.lax.fori_loop(0, 500, lambda i, w: w - 1.0, jnp.ones(3))\n"
     "return jnp.sum(w * agent_qs)",
 }  # fmt: skip

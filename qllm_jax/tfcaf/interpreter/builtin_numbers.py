@@ -118,6 +118,10 @@ def as_python_number(run: Run, x: Array, kind: str | None) -> Value:
 
 
 def rounded(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
+    """Python's `round`: to even, an int without digits."""
+    if kwargs.keys() - {"ndigits"} or len(args) + len(kwargs) not in (1, 2):
+        raise run.refuse("argument", "`round` takes a number and its digits.", "Pass only these.")
+    args = [*args, *kwargs.values()]
     values = [plain(run, a) for a in args if is_static(a)]
     if len(values) == len(args) and all(isinstance(v, int | float) for v in values):
         return Static(round(*values), code_of("round", args), varying(args))
@@ -125,8 +129,10 @@ def rounded(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
     x = ctx.array(args[0])
     if x.shape != ():
         raise run.refuse("type", "`round` of an array.", "Use the library's round.")
-    rounded = ctx.result((), "float", c.call("jnp.round", [x.code]), x)
-    return ctx.cast(rounded, "int") if len(args) == 1 else rounded
+    digits = plain(run, args[1]) if len(args) == 2 else None
+    decimals = {} if not digits else {"decimals": digits}
+    rounded = ctx.result((), "float", c.call("jnp.round", [x.code], decimals), x)
+    return ctx.cast(rounded, "int") if digits is None else rounded
 
 
 def absolute(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:

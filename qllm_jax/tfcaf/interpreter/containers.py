@@ -37,6 +37,7 @@ def call_list_method(
             owner.items.insert(index, item)
             _renumber(owner)
         case "pop", ([] | [Static(value=int())]):
+            _require_changeable(run, owner, name)
             place = plain(run, args[0]) if args else -1
             if not owner.items or not -len(owner.items) <= place < len(owner.items):
                 raise run.refuse("index-range", "An empty list is popped.", "Check its length.")
@@ -85,11 +86,16 @@ def refuse_global_change(run: Run, owner: Sequence | Mapping) -> None:
             )
 
 
-def _change(run: Run, owner: Sequence, name: str, *args: Value) -> None:
-    """Emit a change of a list."""
+def _require_changeable(run: Run, owner: Sequence, name: str) -> None:
+    """Refuse what is not a list of the function's own."""
     refuse_global_change(run, owner)
     if owner.kind != "list" or owner.of_batch:
         raise _unknown(run, owner, name)
+
+
+def _change(run: Run, owner: Sequence, name: str, *args: Value) -> None:
+    """Emit a change of a list."""
+    _require_changeable(run, owner, name)
     if not all(map(emittable, args)):
         if all(map(emittable, owner.items)) and owner.items:
             raise run.refuse("type", "A list mixes arrays and functions.", "Use two lists.")

@@ -30,6 +30,8 @@ from qllm_jax.tfcaf.values import (
     static,
 )
 
+_STOP_GRADIENT = "jax.lax.stop_gradient"
+
 
 def call_function(
     run: Run, function: Function, args: list[Value], kwargs: dict[str, Value]
@@ -236,7 +238,7 @@ def stopped(array: Array) -> Array:
     """`stop_gradient(array)`, where a gradient could flow."""
     if not array.grad:
         return array
-    code = c.call("jax.lax.stop_gradient", [array.code])
+    code = c.call(_STOP_GRADIENT, [array.code])
     return dataclasses.replace(array, code=code, grad=False)
 
 
@@ -281,11 +283,13 @@ def call_symbolic(run: Run, function: Value, args: list[Value], what: str) -> tu
         )
     if isinstance(function, Function):
         result = call_function(run, function, args, {})
-        name = result.code.text.split("(", 1)[0].removeprefix("jax.lax.stop_gradient(")
-        return result, Code(name)
-    places = [run.fresh(f"arg{i}") for i in range(len(args))]
-    for place in places:
-        run.identifiers.discard(place)
+        name, _, rest = result.code.text.partition("(")
+        if name != _STOP_GRADIENT:
+            return result, Code(name)
+        passed = ", ".join(_places(run, len(args)))
+        inner = rest.partition("(")[0]
+        return result, Code(f"lambda {passed}: {_STOP_GRADIENT}({inner}({passed}))", c.LAMBDA)
+    places = _places(run, len(args))
     local_args = [named(v, Code(p)) for v, p in zip(args, places, strict=True)]
     result = call(run, function, local_args, {})
     text = result.code.text
@@ -293,3 +297,11 @@ def call_symbolic(run: Run, function: Value, args: list[Value], what: str) -> tu
     if text.endswith(plain) and text[: -len(plain)].replace(".", "").isidentifier():
         return result, Code(text[: -len(plain)])
     return result, Code(f"lambda {', '.join(places)}: {text}", c.LAMBDA)
+
+
+def _places(run: Run, count: int) -> list[str]:
+    """Names for a lambda's parameters, which another lambda may use again."""
+    places = [run.fresh(f"arg{i}") for i in range(count)]
+    for place in places:
+        run.identifiers.discard(place)
+    return places
