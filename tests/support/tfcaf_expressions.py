@@ -50,7 +50,7 @@ m.cross(x[:, :3], x[:, 1:]) | m.diag(q) | m.diag(x[:, :3]) | m.diag(x[:, :3], 1)
 m.reshape(x, (4, 3)) | x.reshape(2, 6) | x.reshape(-1) | x.reshape((4, -1)) | x.ravel() | m.ravel(x) | x.flatten()
 x.T | m.transpose(x) | x.transpose(1, 0) | m.transpose(x, (1, 0)) | x.swapaxes(0, 1) | m.swapaxes(x, 0, -1)
 m.moveaxis(x, 0, 1) | m.expand_dims(x, 1) | m.expand_dims(x, (0, -1)) | x[:, None].squeeze(1) | m.squeeze(x[None])
-m.concatenate([x, x * 2], axis=1) | m.concatenate((x, v[None])) | m.stack([q, q * 2]) | m.stack([x, x], axis=-1)
+m.concatenate([x, x * 2], axis=1) | m.stack([i, i * 2], dtype='float32') / 2 | m.concatenate((x, v[None])) | m.stack([q, q * 2]) | m.stack([x, x], axis=-1)
 m.stack((q, q + 1), 1) | m.vstack([x, v]) | m.hstack([x, x]) | m.hstack([q, v]) | m.column_stack([q, q]) | m.dstack([x, x])
 m.split(x, 2, axis=1)[1] | m.split(x, [1, 3], axis=1)[1] | m.array_split(v, 3)[0] | m.hsplit(x, 2)[0] | m.vsplit(x, 3)[2]
 m.tile(v, 2) | m.tile(x, (2, 1)) | m.repeat(v, 2) | m.repeat(x, 2, axis=0) | x.repeat(3, axis=1) | m.roll(x, 1, axis=1)

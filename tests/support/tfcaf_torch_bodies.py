@@ -53,6 +53,9 @@ BODIES = {
     "no-grad-vmap": (
         "@torch.no_grad()\ndef score(x):\n    return x * x\nw = q * torch.vmap(score)(q)"
     ),
+    "inplace-activation": "w = q * 1\ntorch.nn.functional.relu(w, inplace=True)\nw = w + q",
+    "inplace-module": "act = torch.nn.LeakyReLU(0.2, inplace=True)\nw = q - s[:, :3]\na = act(w)\nw = w + a * q",
+    "inplace-of-a-view": "w = q * 1\ntorch.nn.functional.elu(w[:, :2], inplace=True)",
     "round-digits": "w = torch.stack([q[:, 0], q[:, 1], q[:, 2] * round(2.678, 2)], 1)",
     "detach": "w = q * q.detach() + (q - q.mean(1, keepdim=True)).detach()",
     # -- functions ------------------------------------------------------------------------------

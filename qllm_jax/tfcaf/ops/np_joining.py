@@ -57,8 +57,10 @@ def concatenate(ctx: OpCall, arrays: Value, dtype: Value, axis: Value = _FIRST) 
     shape = joined_shape(ctx, shapes, along)
     if isinstance(arrays, Sequence) and arrays.of_batch:
         shape = one_per_sample(ctx, shape, along)
-    kind = ctx.promote(*items)
-    return ctx.result(shape, kind, c.call(f"jnp.{name}", [arrays.code], shown), *items)
+    made = ctx.result(
+        shape, ctx.promote(*items), c.call(f"jnp.{name}", [arrays.code], shown), *items
+    )
+    return ctx.cast(made, ctx.kind(dtype) or made.dtype)
 
 
 def _stacking_shape(name: str, shape: Shape) -> Shape:
@@ -121,7 +123,8 @@ def stack(ctx: OpCall, arrays: Value, axis: Value, dtype: Value) -> Value:
         shape = one_per_sample(ctx, shape, place)
     shown_axis = {} if ctx.int(axis) == 0 else {"axis": axis.code}
     code = c.call("jnp.stack", [arrays.code], shown_axis)
-    return ctx.result(shape, ctx.promote(*items), code, *items)
+    made = ctx.result(shape, ctx.promote(*items), code, *items)
+    return ctx.cast(made, ctx.kind(dtype) or made.dtype)
 
 
 @both("tile", "x|A, reps")

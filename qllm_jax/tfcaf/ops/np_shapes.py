@@ -124,8 +124,8 @@ def reshape_method(ctx: OpCall, x: Value, shape: list[Value], copy: Value) -> Va
 
 
 @both("ravel .ravel .flatten", "x|a, order!='C'")
-@op("jnp", "lax.collapse", "x|operand, order=0")
-def ravel(ctx: OpCall, x: Value, order: Value | None = None) -> Value:
+@op("jnp", "lax.collapse", "x|operand, start_dimension!=0")
+def ravel(ctx: OpCall, x: Value) -> Value:
     """All numbers in one axis."""
     x = ctx.array(x)
     sizes = reshaped(ctx, x, [static(-1)])

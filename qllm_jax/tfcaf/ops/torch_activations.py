@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from typing import Any
 
 from qllm_jax.tfcaf import code as c
@@ -10,6 +11,8 @@ from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.ops.registry import op
 from qllm_jax.tfcaf.ops.torch_elementwise import same
 from qllm_jax.tfcaf.values import Array, Value
+
+_ArrayHandler = Callable[..., Array]
 
 
 def _of_floats(ctx: OpCall, x: Value) -> Array:
@@ -19,8 +22,25 @@ def _of_floats(ctx: OpCall, x: Value) -> Array:
     return x
 
 
-@op("torch", "torch.relu F.relu .relu", "x|input, inplace=False")
-def relu(ctx: OpCall, x: Value, inplace: Value) -> Array:
+def _activation(names: str, signature: str) -> Callable[[_ArrayHandler], _ArrayHandler]:
+    """Register an activation with torch's `inplace`: where it is true, its argument changes."""
+
+    def register(handler: _ArrayHandler) -> _ArrayHandler:
+        def apply(ctx: OpCall, x: Value, inplace: Value, **given: Value) -> Array:
+            from qllm_jax.tfcaf.interpreter.calls import in_place_result
+
+            x = ctx.array(x)
+            made = handler(ctx, x, **given)
+            return in_place_result(ctx.run, x, made) if ctx.bool(inplace) else made
+
+        op("torch", names, f"{signature}, inplace=False")(apply)
+        return handler
+
+    return register
+
+
+@_activation("torch.relu F.relu .relu", "x|input")
+def relu(ctx: OpCall, x: Value) -> Array:
     """max(x, 0), with gradient 0 at 0."""
     x = ctx.array(x)
     return ctx.result(x.shape, x.dtype, c.call("jax.nn.relu", [x]), x)
@@ -38,13 +58,9 @@ _PLAIN = {
 }
 
 
-@op(
-    "torch",
-    "F.silu F.softsign F.hardswish F.mish torch.selu F.selu F.logsigmoid",
-    "x|input, inplace=False",
-)
-@op("torch", "F.relu6 F.hardsigmoid", "x|input, inplace=False")
-def plain(ctx: OpCall, x: Value, inplace: Value) -> Array:
+@_activation("F.silu F.softsign F.hardswish F.mish torch.selu F.selu F.logsigmoid", "x|input")
+@_activation("F.relu6 F.hardsigmoid", "x|input")
+def plain(ctx: OpCall, x: Value) -> Array:
     """An activation without parameters."""
     x = _of_floats(ctx, x)
     name = _PLAIN[same(ctx.name)]
@@ -59,8 +75,8 @@ def tanhshrink(ctx: OpCall, x: Value) -> Array:
     return ctx.result(x.shape, "float", c.binary(ast.Sub, x.code, c.call("jnp.tanh", [x])), x)
 
 
-@op("torch", "F.leaky_relu", "x|input, slope|negative_slope=0.01, inplace=False")
-def leaky_relu(ctx: OpCall, x: Value, slope: Value, inplace: Value) -> Array:
+@_activation("F.leaky_relu", "x|input, slope|negative_slope=0.01")
+def leaky_relu(ctx: OpCall, x: Value, slope: Value) -> Array:
     """x above 0, slope x elsewhere."""
     x = _of_floats(ctx, x)
     options = {} if ctx.number(slope) == 0.01 else {"negative_slope": slope.code}
@@ -72,8 +88,8 @@ def leaky_relu(ctx: OpCall, x: Value, slope: Value, inplace: Value) -> Array:
     return ctx.result(x.shape, "float", code, x)
 
 
-@op("torch", "F.elu F.celu torch.celu", "x|input, alpha=1.0, inplace=False")
-def elu(ctx: OpCall, x: Value, alpha: Value, inplace: Value) -> Array:
+@_activation("F.elu F.celu torch.celu", "x|input, alpha=1.0")
+def elu(ctx: OpCall, x: Value, alpha: Value) -> Array:
     """x above 0, alpha (exp(x) - 1) below."""
     x = _of_floats(ctx, x)
     options = {} if ctx.number(alpha) == 1 else {"alpha": alpha.code}
@@ -103,15 +119,15 @@ def softplus(ctx: OpCall, x: Value, beta: Value, threshold: Value) -> Array:
     return ctx.result(x.shape, "float", c.call("jnp.where", [linear, x, curve]), x)
 
 
-@op("torch", "F.hardtanh", "x|input, low|min_val=-1.0, high|max_val=1.0, inplace=False")
-def hardtanh(ctx: OpCall, x: Value, low: Value, high: Value, inplace: Value) -> Array:
+@_activation("F.hardtanh", "x|input, low|min_val=-1.0, high|max_val=1.0")
+def hardtanh(ctx: OpCall, x: Value, low: Value, high: Value) -> Array:
     """x between two bounds; outside and at the bounds the gradient is 0."""
     x = _of_floats(ctx, x)
     return ctx.result(x.shape, "float", ctx.helper("_hardtanh", x, low.code, high.code), x)
 
 
-@op("torch", "F.threshold", "x|input, threshold, value, inplace=False")
-def threshold(ctx: OpCall, x: Value, threshold: Value, value: Value, inplace: Value) -> Array:
+@_activation("F.threshold", "x|input, threshold, value")
+def threshold(ctx: OpCall, x: Value, threshold: Value, value: Value) -> Array:
     """x above a threshold, a value elsewhere."""
     x = _of_floats(ctx, x)
     above = c.compare(x.code, [ast.Gt], [threshold.code])

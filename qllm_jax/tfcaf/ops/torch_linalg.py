@@ -281,7 +281,7 @@ def cdist(ctx: OpCall, x: Value, y: Value, p: Value, compute_mode: Value) -> Arr
     "torch",
     "F.mse_loss F.l1_loss F.smooth_l1_loss F.huber_loss",
     "x|input, y|target, "
-    "size_average=None, reduce=None, reduction='mean', delta|beta=1.0, weight=None",
+    "size_average!=None, reduce!=None, reduction='mean', delta|beta=1.0, weight!=None",
 )
 def loss(
     ctx: OpCall, x: Value, y: Value, reduction: Value, delta: Value, **ignored: Value

@@ -49,12 +49,11 @@ def module(ctx: OpCall, **options: Value) -> Value:
     path = _FUNCTIONS[ctx.name.rsplit(".", 1)[-1]].replace("F.", "torch.nn.functional.")
     operation = lookup("torch", path)
     assert operation is not None, path
-    kept = {name: value for name, value in options.items() if name != "inplace"}
 
     def apply(run: Any, args: list[Value], kwargs: dict[str, Value]) -> Value:
         from qllm_jax.tfcaf.interpreter.calls import call_operation
 
-        return call_operation(run, operation, args, {**kwargs, **kept})
+        return call_operation(run, operation, args, {**kwargs, **options})
 
     return Transformed(apply, c.Code(ctx.name))
 
