@@ -205,7 +205,7 @@ def test_a_design_that_goes_on_and_chooses_anew_trains_the_new_function(
         (
             "sweep",
             ["hosts.coordinator=localhost:1", "hosts.count=2", "hosts.index=0"],
-            "a sweep job runs on one host",
+            "`sweep` runs in one process",
         ),
     ],
 )

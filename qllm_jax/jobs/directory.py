@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from qllm_jax.config import Config, config_to_mapping
+from qllm_jax.config import Config, HostsConfig, config_to_mapping
 from qllm_jax.errors import UserError, require
 from qllm_jax.jobs.hosts import Hosts
 from qllm_jax.results.files import write_text
@@ -25,11 +25,8 @@ def directory_name(task: str) -> str:
 
 def job_directory(config: Config, kind: str, hosts: Hosts | None = None) -> Path:
     """A directory of its own for a job with several parts; the same on all hosts."""
-    require(
-        config.hosts.coordinator is None or hosts is not None,
-        f"hosts.coordinator is set, but `{kind}` runs in one process. Use it with train or "
-        "compare, for which `generate` leaves the artifact.",
-    )
+    if hosts is None:
+        require_one_process(config.hosts, kind)
     stamp = hosts.stamp if hosts is not None else time_stamp()
     parent = Path(config.runner.output_dir) / directory_name(config.task.source)
     if hosts is not None and hosts.count > 1:
@@ -44,6 +41,19 @@ def job_directory(config: Config, kind: str, hosts: Hosts | None = None) -> Path
         except FileExistsError:
             continue
     raise UserError(f"{parent} holds a thousand jobs started at {stamp}.")
+
+
+def require_one_process(hosts: HostsConfig, kind: str) -> None:
+    """Refuse several hosts for a job that knows of none.
+
+    Raises:
+        UserError: A coordinator is set.
+    """
+    require(
+        hosts.coordinator is None,
+        f"hosts.coordinator is set, but `{kind}` runs in one process. Use it with train or "
+        "compare, for which `generate` leaves the artifact.",
+    )
 
 
 def keep_config(path: Path, config: Config, kind: str) -> None:

@@ -12,7 +12,7 @@ from qllm_jax.errors import require
 from qllm_jax.jobs.artifacts import load_safe
 from qllm_jax.jobs.checks import checked_task
 from qllm_jax.jobs.compare import compare_in
-from qllm_jax.jobs.directory import JOB_FILE, keep_config, time_stamp
+from qllm_jax.jobs.directory import JOB_FILE, keep_config, require_one_process, time_stamp
 from qllm_jax.jobs.generate import generate_in
 from qllm_jax.jobs.hosts import join_hosts
 from qllm_jax.jobs.hosts_run import train_on_hosts
@@ -54,10 +54,8 @@ def resume(
             kind in _JOBS,
             f"{path} holds a {kind}, which cannot be resumed. Run it again.",
         )
-        require(
-            kind == "compare" or hosts_config is None or hosts_config.coordinator is None,
-            f"a {kind} job runs on one host; hosts.* is for `train` and `compare`. Leave it out.",
-        )
+        if kind != "compare":
+            require_one_process(settings, kind)
         config = config_from_mapping(job["config"])
         if caps:
             require(

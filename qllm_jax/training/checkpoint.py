@@ -146,9 +146,9 @@ class Checkpoints:
                     step, self._directory, why[0][:200],
                 )  # fmt: skip
                 continue
-            self._forget_after(step)
+            self._set_aside_after(step)
             return found
-        self._forget_after(-1)
+        self._set_aside_after(-1)
         return None
 
     def best(self, like: Any) -> tuple[int, Any] | None:
@@ -193,7 +193,7 @@ class Checkpoints:
                 raise ValueError(f"{name} differs from its checksums")
         return step, state, curves
 
-    def _forget_after(self, step: int) -> None:
+    def _set_aside_after(self, step: int) -> None:
         """Set checkpoints newer than `step` aside, so that their names can be used again."""
         newer = [other for other in self._manager.all_steps() if other > step]
         for other in newer:

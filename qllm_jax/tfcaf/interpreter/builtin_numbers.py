@@ -119,9 +119,10 @@ def as_python_number(run: Run, x: Array, kind: str | None) -> Value:
 
 def rounded(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
     """Python's `round`: to even, an int without digits."""
-    if kwargs.keys() - {"ndigits"} or len(args) + len(kwargs) not in (1, 2):
+    if kwargs.keys() - {"ndigits"}:
         raise run.refuse("argument", "`round` takes a number and its digits.", "Pass only these.")
     args = [*args, *kwargs.values()]
+    expect(run, "round", args, (1, 2))
     values = [plain(run, a) for a in args if is_static(a)]
     if len(values) == len(args) and all(isinstance(v, int | float) for v in values):
         return Static(round(*values), code_of("round", args), varying(args))

@@ -191,12 +191,6 @@ def _call_array_method(
     if operation is None:
         operation = registry.lookup(run.dialect, f".{name.removesuffix('_')}")
     assert operation is not None
-    if run.no_grad and receiver.grad:
-        raise run.refuse(
-            "no-grad-in-place",
-            "An array that carries a gradient is changed in place inside `torch.no_grad()`.",
-            "Compute a new array, or leave `no_grad` out.",
-        )
     extra = {k: v for k, v in operation.extra.items() if k != "in_place"}
     bound = registry.bind(operation, [receiver, *args], kwargs, run.line)
     ctx = OpCall(run, run.dialect, operation.name, run.line)

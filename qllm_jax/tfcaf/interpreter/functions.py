@@ -30,8 +30,6 @@ from qllm_jax.tfcaf.values import (
     static,
 )
 
-_STOP_GRADIENT = "jax.lax.stop_gradient"
-
 
 def call_function(
     run: Run, function: Function, args: list[Value], kwargs: dict[str, Value]
@@ -238,7 +236,7 @@ def stopped(array: Array) -> Array:
     """`stop_gradient(array)`, where a gradient could flow."""
     if not array.grad:
         return array
-    code = c.call(_STOP_GRADIENT, [array.code])
+    code = c.call("jax.lax.stop_gradient", [array.code])
     return dataclasses.replace(array, code=code, grad=False)
 
 
@@ -281,15 +279,12 @@ def call_symbolic(run: Run, function: Value, args: list[Value], what: str) -> tu
             f"lambda {text}: {result.code.text}" if text else f"lambda: {result.code.text}",
             c.LAMBDA,
         )
-    if isinstance(function, Function):
+    if isinstance(function, Function) and not function.definition.no_grad:
         result = call_function(run, function, args, {})
-        name, _, rest = result.code.text.partition("(")
-        if name != _STOP_GRADIENT:
-            return result, Code(name)
-        passed = ", ".join(_places(run, len(args)))
-        inner = rest.partition("(")[0]
-        return result, Code(f"lambda {passed}: {_STOP_GRADIENT}({inner}({passed}))", c.LAMBDA)
-    places = _places(run, len(args))
+        return result, Code(result.code.text.split("(", 1)[0])
+    places = [run.fresh(f"arg{i}") for i in range(len(args))]
+    for place in places:
+        run.identifiers.discard(place)
     local_args = [named(v, Code(p)) for v, p in zip(args, places, strict=True)]
     result = call(run, function, local_args, {})
     text = result.code.text
@@ -297,11 +292,3 @@ def call_symbolic(run: Run, function: Value, args: list[Value], what: str) -> tu
     if text.endswith(plain) and text[: -len(plain)].replace(".", "").isidentifier():
         return result, Code(text[: -len(plain)])
     return result, Code(f"lambda {', '.join(places)}: {text}", c.LAMBDA)
-
-
-def _places(run: Run, count: int) -> list[str]:
-    """Names for a lambda's parameters, which another lambda may use again."""
-    places = [run.fresh(f"arg{i}") for i in range(count)]
-    for place in places:
-        run.identifiers.discard(place)
-    return places

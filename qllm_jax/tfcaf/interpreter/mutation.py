@@ -43,8 +43,10 @@ def update(run: Run, old: Array, new: Array) -> None:
 
     Raises:
         TranslationError: Rules "shape" and "dtype" as torch has them, "aliasing" where other
-            names for the memory cannot follow, "immutable" in jnp.
+            names for the memory cannot follow, "immutable" in jnp, "no-grad-in-place" where it
+            carries a gradient and `no_grad` holds.
     """
+    _refuse_under_no_grad(run, old)
     _check(run, old, new)
     if old.cell.is_argument:
         note = f"the original changes its argument {old.cell.is_argument} in place; this does not"
@@ -66,6 +68,16 @@ def update(run: Run, old: Array, new: Array) -> None:
     for holder in holders:
         if id(holder) not in done:
             _follow(run, holder, root, grad)
+
+
+def _refuse_under_no_grad(run: Run, changed: Array) -> None:
+    """Refuse to change in place, under `no_grad`, what carries a gradient."""
+    if run.no_grad and changed.grad:
+        raise run.refuse(
+            "no-grad-in-place",
+            "An array that carries a gradient is changed in place inside `torch.no_grad()`.",
+            "Compute a new array, or leave `no_grad` out.",
+        )
 
 
 def _check(run: Run, old: Array, new: Array) -> None:

@@ -16,7 +16,7 @@ from qllm_jax.tfcaf.interpreter.expressions import binary, truth_array
 from qllm_jax.tfcaf.interpreter.forms import emittable, static_truth
 from qllm_jax.tfcaf.interpreter.functions import stopped
 from qllm_jax.tfcaf.interpreter.state import Leave, Run, statement
-from qllm_jax.tfcaf.interpreter.targets import refuse_under_no_grad, store, store_rows
+from qllm_jax.tfcaf.interpreter.targets import store, store_rows
 from qllm_jax.tfcaf.values import (
     Array,
     Function,
@@ -113,7 +113,6 @@ def _augment_name(run: Run, target: ast.Name, op: type[ast.AST], right: ast.expr
         result = stopped(result)
     in_place = isinstance(current, Array) and run.dialect != "jnp" and current.ndim > 0
     if isinstance(current, Array) and isinstance(result, Array) and in_place:
-        refuse_under_no_grad(run, current)
         mutation.update(run, current, result)
     else:
         run.assign(target.id, result)

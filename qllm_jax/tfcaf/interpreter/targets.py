@@ -27,16 +27,6 @@ from qllm_jax.tfcaf.values import (
 )
 
 
-def refuse_under_no_grad(run: Run, changed: Array) -> None:
-    """Refuse to change in place, under `no_grad`, what carries a gradient."""
-    if run.no_grad and changed.grad:
-        raise run.refuse(
-            "no-grad-in-place",
-            "An array that carries a gradient is changed in place inside `torch.no_grad()`.",
-            "Compute a new array, or leave `no_grad` out.",
-        )
-
-
 def store(run: Run, target: ast.expr, value: Value) -> None:
     """Assign a value to a target."""
     match target:
@@ -155,7 +145,6 @@ def store_rows(run: Run, owner: Array, index: Value, value: Value) -> None:
         raise run.refuse(
             "immutable", "A JAX array cannot be changed in place.", "Use `x = x.at[i].set(value)`."
         )
-    refuse_under_no_grad(run, owner)
     resolved = indexing.resolve(run, owner, index)
     given = run.context("[]=").array(value)
     code = indexing.replaced(run, owner, resolved, given)
