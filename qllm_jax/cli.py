@@ -99,8 +99,9 @@ def _parser() -> argparse.ArgumentParser:
 
     report = commands.add_parser("report", help="Write the report of finished runs again.")
     report.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR")
-    report.add_argument("-o", "--output", type=Path, default=Path("report.html"))
-    report.add_argument(
+    written = report.add_mutually_exclusive_group()
+    written.add_argument("-o", "--output", type=Path, default=Path("report.html"))
+    written.add_argument(
         "--marl-eval", type=Path, metavar="FILE", help="Write marl-eval's JSON here instead."
     )
     report.set_defaults(command=_report)
@@ -115,9 +116,10 @@ def _positive_int(text: str) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from qllm_jax import pipeline
-    from qllm_jax.compose import compose_config
+    from qllm_jax.compose import compose_learners
 
-    return pipeline.run(compose_config(args.overrides)).exit_code
+    first, *others = compose_learners(args.overrides)
+    return pipeline.run(first, others).exit_code
 
 
 def _generate(args: argparse.Namespace) -> int:
@@ -194,6 +196,8 @@ def _tasks(args: argparse.Namespace) -> int:
 
     if args.action != "list" and args.name is None:
         raise UserError(f"name the task: qllm-jax tasks {args.action} mpe/simple_spread.")
+    if args.action == "list" and args.name is not None:
+        raise UserError(f"`tasks list` lists them all; for one, qllm-jax tasks show {args.name}.")
     if args.action == "show":
         print(task_prompt(get_configured_task(args.name)))
         return 0

@@ -1,7 +1,7 @@
 """From `configs/` and command-line overrides to a `Config`. Only the commands import this."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +50,32 @@ def compose_config(overrides: Sequence[str] = (), config_dir: Path | None = None
     except (HydraException, OmegaConfBaseException) as error:
         message = str(error).strip().splitlines()[0]
         raise UserError(f"the configuration could not be composed: {message}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{directory / 'config.yaml'} must hold a mapping.")
-    if values.get("runner", {}).get("num_seeds") == "max":
-        values["runner"]["num_seeds"] = ALL_THAT_FIT
+    return config_from_composed(values, str(directory / "config.yaml"), swept)
+
+
+def config_from_composed(
+    values: object, source: str, swept: Mapping[str, Any] | None = None
+) -> Config:
+    """The `Config` of what Hydra composed.
+
+    Args:
+        values: Nested plain values; `runner.num_seeds` may be "max".
+        source: Where they are from, for the message.
+        swept: Values by name that `sweep` tries beside those of the composed `sweep.values`.
+
+    Raises:
+        UserError: As `config_from_mapping`; or it is not a mapping.
+    """
+    if not isinstance(values, Mapping):
+        raise UserError(f"{source} must hold a mapping.")
+    sections = {str(key): value for key, value in values.items()}
+    runner, sweep = sections.get("runner"), sections.get("sweep")
+    if isinstance(runner, Mapping) and runner.get("num_seeds") == "max":
+        sections["runner"] = {**runner, "num_seeds": ALL_THAT_FIT}
     if swept:
-        sweep = values.setdefault("sweep", {})
-        sweep["values"] = {**(sweep.get("values") or {}), **swept}
-    return config_from_mapping({str(key): value for key, value in values.items()})
+        before = sweep if isinstance(sweep, Mapping) else {}
+        sections["sweep"] = {**before, "values": {**(before.get("values") or {}), **swept}}
+    return config_from_mapping(sections)
 
 
 def compose_learners(overrides: Sequence[str], config_dir: Path | None = None) -> list[Config]:

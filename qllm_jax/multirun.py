@@ -20,37 +20,42 @@ from collections.abc import Sequence
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one job, or with `-m` one per combination of the comma-separated values."""
     import hydra
+    from hydra.errors import CompactHydraException
     from omegaconf import DictConfig, OmegaConf
 
     from qllm_jax.compose import forced_override
+    from qllm_jax.errors import UserError
     from qllm_jax.paths import data_dir
 
     directory = data_dir("configs").resolve()
 
     @hydra.main(config_path=str(directory), config_name="config", version_base="1.3")
     def job(composed: DictConfig) -> float:
-        values = OmegaConf.to_container(composed, resolve=True)
-        return train_job(values)
+        try:
+            return final_score_of(OmegaConf.to_container(composed, resolve=True))
+        except UserError as error:
+            raise CompactHydraException(str(error)) from None  # shown without a traceback
 
     given = sys.argv[1:] if argv is None else argv
     sys.argv = [sys.argv[0], *(forced_override(item, directory) for item in given)]
     job()
 
 
-def train_job(values: object) -> float:
-    """Train what a composed config says; returns the IQM of the seeds' final scores."""
+def final_score_of(values: object) -> float:
+    """Train what a composed config says; returns the IQM of the seeds' final scores.
+
+    Raises:
+        UserError: It is not a configuration, or asks for something impossible.
+    """
     from qllm_jax.runtime import configure_runtime
 
     configure_runtime()
     logging.getLogger("absl").setLevel(logging.WARNING)  # Hydra shows everyone's INFO
     from qllm_jax import pipeline
-    from qllm_jax.config import config_from_mapping
-    from qllm_jax.errors import UserError
+    from qllm_jax.compose import config_from_composed
     from qllm_jax.results import final_scores, iqm
 
-    if not isinstance(values, dict):
-        raise UserError("config.yaml must hold a mapping.")
-    outcome = pipeline.train_job(config_from_mapping({str(k): v for k, v in values.items()}))
+    outcome = pipeline.train_job(config_from_composed(values, "config.yaml"))
     return float(iqm(final_scores(outcome.runs[0].metrics["return"])))
 
 

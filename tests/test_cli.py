@@ -101,6 +101,10 @@ def test_a_negative_credit_is_repaired_on_request(write, capsys):
         (["generate", "runner.output_dir=/dev/null/jobs"], "jobs/mpe/simple_spread/generate-"),
         (["report", "nowhere"], "holds no run directory"),
         (["tasks", "show"], "name the task"),
+        (["tasks", "list", "mpe/simple_spread"], "qllm-jax tasks show mpe/simple_spread"),
+        (["train", "agent=cnn", "task=matrix/climbing"], "agent=cnn needs observations"),
+        (["compare", "mixer.name=qmx"], "'qmix'"),
+        (["sweep", "learner.name=dqm", "sweep.lr=[1e-3]"], "'dqn'"),
     ],
 )
 def test_a_mistake_is_one_line_and_exits_2(arguments, expected, capsys, tmp_path, monkeypatch):
@@ -117,6 +121,13 @@ def test_misuse_of_a_flag_exits_2(capsys):
         main(["translate", "x.py", "--agents", "0", "--state", "3"])
     assert caught.value.code == 2
     assert "not a positive whole number" in capsys.readouterr().err
+
+
+def test_a_report_is_written_in_one_format(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["report", "runs", "-o", "r.html", "--marl-eval", "m.json"])
+    assert caught.value.code == 2
+    assert "not allowed with" in capsys.readouterr().err
 
 
 def test_tasks_lists_and_shows(capsys):

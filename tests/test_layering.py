@@ -32,7 +32,7 @@ ALLOWED = {
     "jobs/hosts": set(),
     "jobs/interrupt": set(),
     "jobs/directory": {"jobs/hosts", "results"},
-    "jobs/checks": {"tasks", "networks"},
+    "jobs/checks": {"tasks", "networks", "training"},
     "jobs/artifacts": {"tfcaf", "verify", "tasks"},
     "jobs/outcome": {"results", "tasks"},
     "jobs/reporting": {"synthesis", "training", "results", "tasks", "tfcaf"},
@@ -51,7 +51,7 @@ ALLOWED = {
     "jobs/sweep": {"sweep", "training", "networks", "results", "tasks", *JOB_PARTS},
     "jobs/bench": {"bench", "training", "results", *JOB_PARTS},
     "jobs/resume": {
-        "results", "jobs/train", "jobs/compare", "jobs/generate", "jobs/run", "jobs/sweep",
+        "results", "tfcaf", "jobs/train", "jobs/compare", "jobs/generate", "jobs/run", "jobs/sweep",
         "jobs/hosts_run", "jobs/training_run", *JOB_PARTS,
     },
     "jobs/report": {"results", "tasks", "tfcaf", "jobs/reporting"},

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import yaml
 
-from qllm_jax import multirun
+from qllm_jax import multirun, pipeline
 from qllm_jax.compose import compose_config
-from qllm_jax.config import config_to_mapping
+from qllm_jax.config import ALL_THAT_FIT, config_to_mapping
 from qllm_jax.errors import UserError
 from qllm_jax.results import RunResult, final_scores, find_runs, iqm
 
@@ -50,13 +50,35 @@ def test_every_combination_is_a_run_of_its_own(launcher, tmp_path):
 
 def test_a_job_is_worth_its_final_score(tmp_path):
     config = compose_config([*TINY, f"runner.output_dir={tmp_path}"])
-    value = multirun.train_job(yaml.safe_load(yaml.safe_dump(config_to_mapping(config))))
+    value = multirun.final_score_of(yaml.safe_load(yaml.safe_dump(config_to_mapping(config))))
     (path,) = find_runs(tmp_path / "matrix" / "climbing")
     scores = final_scores(RunResult.load(path).metrics["return"])
     assert value == pytest.approx(np.mean(scores))  # with two seeds the IQM is the mean
     assert value == pytest.approx(float(iqm(scores)))
 
 
+def test_a_mistake_is_told_without_a_traceback(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "qllm_jax.multirun", "task=matrix/climbing", "mixer=vdn",
+         f"hydra.run.dir={tmp_path}", "runner.num_seeds=0"],
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "runner.num_seeds is 0" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_as_many_seeds_as_fit_may_be_asked_for(monkeypatch):
+    asked = []
+    monkeypatch.setattr(pipeline, "train_job", lambda config: asked.append(config) or 1 / 0)
+    values = config_to_mapping(compose_config(TINY))
+    values["runner"]["num_seeds"] = "max"
+    with pytest.raises(ZeroDivisionError):
+        multirun.final_score_of(values)
+    assert asked[0].runner.num_seeds == ALL_THAT_FIT
+
+
 def test_a_config_that_is_no_mapping_is_refused():
     with pytest.raises(UserError, match="must hold a mapping"):
-        multirun.train_job([])
+        multirun.final_score_of([])

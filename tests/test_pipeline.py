@@ -1,6 +1,8 @@
 """The jobs end to end, on a game that trains in seconds, with recorded answers."""
 
 import json
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,10 +11,15 @@ import qllm_jax
 from qllm_jax import pipeline
 from qllm_jax.cli import main
 from qllm_jax.compose import compose_config, compose_learners
+from qllm_jax.config import MixerConfig
 from qllm_jax.errors import UserError
+from qllm_jax.jobs import run as run_module
+from qllm_jax.jobs.artifacts import kept_tfcaf, load_tfcaf
 from qllm_jax.jobs.interrupt import StopRequest
 from qllm_jax.results import RunResult, find_runs
 from qllm_jax.synthesis import rounds
+from qllm_jax.tasks import get_task
+from qllm_jax.tfcaf import save_artifact
 
 SMALL = [
     "task=matrix/climbing",
@@ -71,6 +78,70 @@ def test_a_run_directory_is_read_back(job):
 def test_the_report_is_written_again_from_the_run_directories(job, tmp_path):
     path = pipeline.report([job.directory], tmp_path / "again.html")
     assert "tfcaf" in path.read_text()
+
+
+def test_a_run_without_a_measurement_is_left_out_of_a_report(job, tmp_path, capsys):
+    parent = tmp_path / "runs"
+    shutil.copytree(job.runs[1].path, parent / "vdn")
+    shutil.copytree(job.runs[1].path, parent / "just-begun")
+    (parent / "just-begun" / "metrics.npz").unlink()
+    pipeline.report([parent], tmp_path / "r.html")
+    assert "left out, not measured yet" in capsys.readouterr().err
+    path = pipeline.export_marl_eval([parent], tmp_path / "m.json")
+    assert "vdn" in path.read_text()
+    with pytest.raises(UserError, match="nothing was measured yet"):
+        pipeline.report([parent / "just-begun"], tmp_path / "none.html")
+
+
+def test_the_main_job_compares_every_learner_with_the_new_function(tmp_path, monkeypatch):
+    overrides = [
+        *SMALL,
+        "compare.learners=[dqn,mappo]",
+        "compare.mixers=[tfcaf,vdn]",
+        f"runner.output_dir={tmp_path}",
+        "learner.num_envs=8",
+        "runner.num_env_steps=1600",
+    ]
+    first, *others = compose_learners(overrides)
+    written = load_tfcaf(first.mixer, get_task("matrix/climbing"))
+    monkeypatch.setattr(run_module, "design", lambda *given: SimpleNamespace(artifact=written))
+    trained = []
+    monkeypatch.setattr(run_module, "compare_mixers", lambda given, *rest: trained.append(given))
+    pipeline.run(first, others)
+    (directory,) = tmp_path.glob("matrix/climbing/run-*")
+    pipeline.resume(directory)
+    for trainings in trained:
+        assert [one.config.label for one in trainings] == ["tfcaf", "vdn", "mappo"]
+        assert [one.artifact for one in trainings] == [written, None, None]
+    assert len(trained) == 2
+
+
+def test_learners_that_are_named_must_be_given():
+    config = compose_config([*SMALL, "compare.learners=[dqn,pqn]"])
+    with pytest.raises(UserError, match="compose_learners"):
+        pipeline.compare(config)
+
+
+def test_training_from_python_runs_in_this_process_alone():
+    with pytest.raises(UserError, match="runs in one process"):
+        qllm_jax.train(
+            compose_config(
+                [*SMALL, "hosts.coordinator=localhost:1", "hosts.count=2", "hosts.index=0"]
+            )
+        )
+
+
+def test_a_sweep_goes_on_with_the_function_that_it_began_with(tmp_path):
+    spec = get_task("matrix/climbing")
+    shipped = load_tfcaf(MixerConfig(), spec)
+    named = tmp_path / "named"
+    save_artifact(shipped, named)
+    mixer = MixerConfig(artifact=str(named))
+    kept = [kept_tfcaf(tmp_path / "tfcafs", one, spec) for one in (MixerConfig(), mixer)]
+    shutil.rmtree(named)
+    assert [one.sha256 for one in kept] == [shipped.sha256] * 2
+    assert kept_tfcaf(tmp_path / "tfcafs", mixer, spec).sha256 == shipped.sha256
+    assert len(list((tmp_path / "tfcafs").iterdir())) == 2
 
 
 def test_train_is_what_the_command_line_runs(tmp_path):

@@ -1,12 +1,14 @@
 """The TFCAF that a training mixes with: found, checked against the task and for safety."""
 
+import dataclasses
+import hashlib
 from pathlib import Path
 
 from qllm_jax.config import MixerConfig
 from qllm_jax.errors import UserError
 from qllm_jax.paths import data_dir
 from qllm_jax.tasks.spec import TaskSpec
-from qllm_jax.tfcaf import Artifact, load_artifact
+from qllm_jax.tfcaf import Artifact, holds_artifact, load_artifact, save_artifact
 from qllm_jax.verify import check_program
 
 
@@ -33,6 +35,25 @@ def load_tfcaf(mixer: MixerConfig, spec: TaskSpec) -> Artifact:
             f"{artifact.state_dim} values, but {spec.name} has {env.num_agents} and "
             f"{env.state_dim}. Generate one for these sizes."
         )
+    return artifact
+
+
+def kept_tfcaf(directory: Path, mixer: MixerConfig, spec: TaskSpec) -> Artifact:
+    """The artifact that a mixer's config names, as it was when it was first asked for.
+
+    A copy is kept below `directory`, from which a job that is resumed goes on with the function
+    that it began with.
+
+    Raises:
+        UserError: As `load_tfcaf`.
+    """
+    named = mixer.artifact or "shipped"
+    digest = hashlib.sha256(named.encode()).hexdigest()[:8]
+    place = directory / f"{Path(named).name}-{digest}"
+    if holds_artifact(place):
+        return load_tfcaf(dataclasses.replace(mixer, artifact=str(place)), spec)
+    artifact = load_tfcaf(mixer, spec)
+    save_artifact(artifact, place)
     return artifact
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from qllm_jax.config import LEARNERS_WITHOUT_MIXER, Config, config_from_mapping, config_to_mapping
+from qllm_jax.errors import require
 from qllm_jax.jobs.artifacts import load_tfcaf
 from qllm_jax.jobs.checks import checked_task
 from qllm_jax.jobs.directory import job_directory, time_stamp
@@ -32,14 +33,11 @@ def compare(config: Config, other_learners: Sequence[Config] = ()) -> JobOutcome
         other_learners: The same with other learners, each of which trains every mixer it takes.
     """
     hosts = join_hosts(config.hosts, time_stamp())
-    spec = checked_task(config)
-    for one in other_learners:
-        checked_task(one)
+    spec = checked_learners(config, other_learners)
     trainings_of([config, *other_learners], spec)  # refused before anything is made
     directory = job_directory(config, "compare", hosts)
-    if hosts.is_first and other_learners:
-        others = [config_to_mapping(one) for one in other_learners]
-        write_text(directory / _LEARNERS_FILE, yaml.safe_dump(others, sort_keys=False))
+    if hosts.is_first:
+        keep_learners(directory, other_learners)
     return compare_in(config, directory, hosts)
 
 
@@ -47,12 +45,41 @@ def compare_in(config: Config, directory: Path, joined: Hosts | None = None) -> 
     """The comparison in its directory, begun or gone on with; `joined` where hosts were found."""
     hosts = joined or join_hosts(config.hosts, time_stamp())
     spec = checked_task(config)
-    others = directory / _LEARNERS_FILE
-    more = yaml.safe_load(others.read_text()) if others.exists() else []
-    configs = [config, *(config_from_mapping(one) for one in more)]
+    configs = [config, *kept_learners(directory)]
     with Console(quiet=not hosts.is_first) as console, StopRequest() as should_stop:
         session = Session(console, should_stop, hosts)
         return compare_mixers(trainings_of(configs, spec), directory, session)
+
+
+def checked_learners(config: Config, others: Sequence[Config]) -> TaskSpec:
+    """The task of configs that differ in the learner, each of them checked.
+
+    Raises:
+        UserError: As `checked_task`; or `compare.learners` names others than were given.
+    """
+    given, named = [one.learner.name for one in (config, *others)], config.compare.learners
+    require(
+        not named or sorted(named) == sorted(given),
+        f"compare.learners is {list(named)}, but the configurations are of {given}. Pass one "
+        "configuration per learner: `first, *others = compose_learners(overrides)`.",
+    )
+    for one in others:
+        checked_task(one)
+    return checked_task(config)
+
+
+def keep_learners(directory: Path, others: Sequence[Config]) -> None:
+    """Note a job's other learners in its directory, so that `resume` knows them."""
+    if others:
+        configs = [config_to_mapping(one) for one in others]
+        write_text(directory / _LEARNERS_FILE, yaml.safe_dump(configs, sort_keys=False))
+
+
+def kept_learners(directory: Path) -> list[Config]:
+    """A job's other learners."""
+    path = directory / _LEARNERS_FILE
+    configs = yaml.safe_load(path.read_text()) if path.exists() else []
+    return [config_from_mapping(one) for one in configs]
 
 
 def compare_mixers(

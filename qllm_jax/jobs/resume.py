@@ -24,6 +24,7 @@ from qllm_jax.jobs.sweep import sweep_in
 from qllm_jax.jobs.train import report_one
 from qllm_jax.jobs.training_run import is_complete, resume_one
 from qllm_jax.results import Console, load_config
+from qllm_jax.tfcaf import holds_artifact
 
 _JOBS = {"compare": compare_in, "generate": generate_in, "run": run_in, "sweep": sweep_in}
 _WITH_DESIGN = ("generate", "run")
@@ -71,7 +72,7 @@ def resume(
     hosts = join_hosts(settings, time_stamp())
     config = dataclasses.replace(config_from_mapping(load_config(path)), hosts=settings)
     spec = checked_task(config)
-    if config.uses_tfcaf and (path / "tfcaf.json").exists():
+    if config.uses_tfcaf and holds_artifact(path):
         training = Training(config, spec, load_safe(path))
     else:  # it has none, or was killed before it was copied there
         training = Training.named_by(config, spec)

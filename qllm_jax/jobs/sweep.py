@@ -8,6 +8,7 @@ import yaml
 
 from qllm_jax.config import Config, SweepConfig, config_to_mapping
 from qllm_jax.errors import require
+from qllm_jax.jobs.artifacts import kept_tfcaf
 from qllm_jax.jobs.checks import checked_task
 from qllm_jax.jobs.directory import job_directory
 from qllm_jax.jobs.interrupt import StopRequest
@@ -47,7 +48,8 @@ def sweep_in(config: Config, directory: Path) -> JobOutcome:
     seeds = config.runner.num_seeds
 
     def named_mixer(one: Config) -> tuple[Mixer, float]:
-        return Training.named_by(one, spec).mixer()
+        tfcaf = kept_tfcaf(directory / "tfcafs", one.mixer, spec) if one.uses_tfcaf else None
+        return Training(one, spec, tfcaf).mixer()
 
     with Console() as console, StopRequest() as should_stop:
         console.print(f"{len(settings):,} settings × {seeds:,} seeds: {directory}")

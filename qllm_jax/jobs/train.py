@@ -4,7 +4,7 @@ from pathlib import Path
 
 from qllm_jax.config import Config
 from qllm_jax.jobs.checks import checked_task
-from qllm_jax.jobs.directory import directory_name, time_stamp
+from qllm_jax.jobs.directory import directory_name, require_one_process, time_stamp
 from qllm_jax.jobs.hosts import ALONE, Hosts, join_hosts
 from qllm_jax.jobs.hosts_run import train_on_hosts
 from qllm_jax.jobs.interrupt import StopRequest
@@ -19,9 +19,16 @@ from qllm_jax.tasks.spec import TaskSpec
 def train(config: Config) -> RunResult:
     """Train `config.mixer` over `config.runner.num_seeds` seeds; `qllm_jax.train`.
 
+    It leaves a run directory with a report, shows nothing, and runs in this process alone; the
+    first Ctrl-C or SIGTERM ends it after the chunk under way, and `info["status"]` says so.
+
+    Returns:
+        The run; `metrics["return"]` is `[S, E]` for S seeds and E evaluations.
+
     Raises:
         UserError: The config asks for something impossible; the message says what would fit.
     """
+    require_one_process(config.hosts, "qllm_jax.train")
     with Console(quiet=True) as console:
         return _train_with(config, checked_task(config), console).runs[0]
 

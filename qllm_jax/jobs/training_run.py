@@ -24,7 +24,7 @@ from qllm_jax.results import (
     is_run,
     open_loggers,
 )
-from qllm_jax.tfcaf import Artifact, save_artifact
+from qllm_jax.tfcaf import Artifact, holds_artifact, save_artifact
 from qllm_jax.training import (
     ChunkReport,
     NetworkParams,
@@ -88,7 +88,7 @@ def train_or_resume(
 
 def _holds_another(path: Path, artifact: Artifact) -> bool:
     """Whether the training in `path` is of another function, or of another scale."""
-    if not is_run(path) or not (path / "tfcaf.json").exists():
+    if not is_run(path) or not holds_artifact(path):
         return False
     held = json.loads((path / "tfcaf.json").read_text())
     return (held["sha256"], held["scale"]) != (artifact.sha256, artifact.scale)
@@ -125,7 +125,7 @@ def resume_one(training: Training, path: Path, session: Session) -> tuple[RunRes
                 f"{path} is complete; there is nothing to resume. `qllm-jax report {path}` writes "
                 "its report again."
             )
-        if training.artifact is not None and not (path / "tfcaf.json").exists():
+        if training.artifact is not None and not holds_artifact(path):
             save_artifact(training.artifact, path)
         figure = _train(training, store, session, resume=True)
     return store.result(), figure

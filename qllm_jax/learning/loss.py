@@ -105,7 +105,7 @@ def td_loss(
     values = mix(params.mixer, chosen_qs, window.state[:-1], joint)
     weight = mask[..., None].astype(values.dtype)
     count = jnp.maximum(jnp.sum(weight) * values.shape[-1], 1.0)
-    # Where nobody acts the target may be anything: it must not reach the sum, not even as 0 · NaN.
+    # Where nobody acts value and target may be anything: they must not reach a sum as 0 · NaN.
     error = jnp.where(mask[..., None], values - targets, 0.0)
     loss = jnp.sum(error**2) / count
     if extra_loss is not None:
@@ -114,7 +114,7 @@ def td_loss(
     metrics = LossMetrics(
         loss=loss,
         td_error=jnp.sum(jnp.abs(error)) / count,
-        q_tot=jnp.sum(values * weight) / count,
+        q_tot=jnp.sum(jnp.where(mask[..., None], values, 0.0)) / count,
     )
     return loss, jax.lax.stop_gradient(metrics)
 

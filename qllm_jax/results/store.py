@@ -243,7 +243,7 @@ class RunResult:
         info, config = _read_base(path)
         if info.get("status") == "running" and not _is_locked(path):
             info["status"] = "interrupted"  # killed before it could say so
-        if not (path / METRICS_FILE).exists():
+        if not is_measured(path):
             raise UserError(
                 f"{path} has no {METRICS_FILE}: the run stopped before its first evaluation "
                 f"(status: {info.get('status', 'unknown')}). Train it again."
@@ -270,6 +270,11 @@ class RunResult:
 def is_run(path: str | Path) -> bool:
     """Whether `path` is a run directory; one whose process was killed while making it is not."""
     return (Path(path) / INFO_FILE).is_file()
+
+
+def is_measured(path: str | Path) -> bool:
+    """Whether a run directory holds an evaluation, which `RunResult.load` asks for."""
+    return (Path(path) / METRICS_FILE).is_file()
 
 
 def load_config(path: str | Path) -> dict[str, Any]:

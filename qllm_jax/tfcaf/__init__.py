@@ -5,7 +5,13 @@
 Nothing that a model wrote is executed: `translate` reads it and writes source of its own.
 """
 
-from qllm_jax.tfcaf.artifact import Artifact, load_artifact, make_artifact, save_artifact
+from qllm_jax.tfcaf.artifact import (
+    Artifact,
+    holds_artifact,
+    load_artifact,
+    make_artifact,
+    save_artifact,
+)
 from qllm_jax.tfcaf.contract import Translation, TranslationError
 from qllm_jax.tfcaf.translate import translate
 
@@ -13,6 +19,7 @@ __all__ = [
     "Artifact",
     "Translation",
     "TranslationError",
+    "holds_artifact",
     "load_artifact",
     "make_artifact",
     "save_artifact",

@@ -134,6 +134,11 @@ def make_artifact(
     )
 
 
+def holds_artifact(directory: str | os.PathLike) -> bool:
+    """Whether an artifact was saved there; it may still be damaged, which `load_artifact` says."""
+    return (Path(directory) / RECORD_NAME).exists()
+
+
 def save_artifact(artifact: Artifact, directory: str | os.PathLike) -> Path:
     """Write `tfcaf.py` and `tfcaf.json`; after an interruption either both are there or neither.
 

@@ -23,6 +23,11 @@ def _only_where(mask, x):
     return jnp.where(mask, x, jax.lax.stop_gradient(x))
 ''')
 _helper('''
+def _with_value(x, value):
+    """The value, with the gradient of x."""
+    return value + (x - jax.lax.stop_gradient(x))
+''')
+_helper('''
 def _fmax(x, y):
     """The larger of x and y, or the one that is not NaN; the gradient of ties is that of x."""
     return jnp.where((x >= y) | jnp.isnan(y), x, y)
@@ -109,6 +114,18 @@ def _huber(x, delta):
     """Half the square of x up to delta, linear beyond."""
     size = _abs(x)
     return jnp.where(size < delta, 0.5 * x * x, delta * (size - 0.5 * delta))
+''')
+_helper('''
+def _from_lower(x):
+    """The symmetric matrix of which x holds the lower triangle."""
+    return jnp.tril(x) + jnp.tril(x, -1).mT
+''')
+_helper('''
+def _corrcoef(x):
+    """Correlations of the rows of x over its columns."""
+    covariance = jnp.cov(x)
+    size = jnp.sqrt(jnp.diagonal(covariance))
+    return jnp.clip(covariance / size[:, None] / size[None, :], -1.0, 1.0)
 ''')
 
 

@@ -25,6 +25,7 @@ from qllm_jax.training.checkpoint import load_params, save_params
 from qllm_jax.training.chunk import make_program, matmul_precision_scope
 from qllm_jax.training.episode import EpisodeTrace, record_episode
 from qllm_jax.training.fleet import most_runs
+from qllm_jax.training.learners import get_learner
 from qllm_jax.training.output import ChunkReport, TrainingOutput
 from qllm_jax.training.paused import Paused, join_paused
 from qllm_jax.training.runner import params_struct, run_rungs, run_training
@@ -46,6 +47,7 @@ __all__ = [
     "Paused",
     "Runs",
     "TrainingOutput",
+    "get_learner",
     "join_paused",
     "join_runs",
     "load_params",

@@ -38,19 +38,21 @@ _ARRAY = _names(
     """
     argmax argmin broadcast_in_dim concatenate cumlogsumexp cummax cummin cumprod cumsum
     dot_general dynamic_slice dynamic_update_slice empty empty2 expand_dims gather iota
-    optimization_barrier pad reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum
-    reduce_xor reshape rev scatter scatter-add scatter-max scatter-min scatter-mul scatter-sub
-    scatter_add scatter_max scatter_min scatter_mul scatter_sub slice sort split squeeze stack
-    tile top_k transpose unstack
+    optimization_barrier pad platform_index reduce_and reduce_max reduce_min reduce_or reduce_prod
+    reduce_sum reduce_xor reshape rev scatter scatter-add scatter-max scatter-min scatter-mul
+    scatter-sub scatter_add scatter_max scatter_min scatter_mul scatter_sub slice sort split
+    squeeze stack tile top_k transpose unstack
     """
 )
 _NESTED = _names(
     """
     closed_call cond core_call custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr jit pjit
-    remat remat2 checkpoint scan
+    remat remat2 checkpoint scan custom_linear_solve
     """
 )
-ALLOWED = _ELEMENTWISE | _ARRAY | _NESTED
+# direct, hence of a fixed number of steps; what iterates (svd, eigh) may not end on a NaN
+_SOLVING = _names("cholesky lu lu_pivots_to_permutation triangular_solve")
+ALLOWED = _ELEMENTWISE | _ARRAY | _NESTED | _SOLVING
 
 _COSTLY = _names(
     """
@@ -72,9 +74,9 @@ _WHY_REFUSED = (
      "A credit assignment function is deterministic; remove the randomness."),
     (("while",), "loops until a condition that depends on data",
      "Loop over a range of fixed length, or write it without a loop."),
-    (("lu", "cholesky", "qr", "eig", "svd", "triangular", "schur", "hessenberg", "householder",
-      "tridiagonal", "linear_solve"), "is a matrix factorisation, which runs outside XLA",
-     "Use distances, sums and softmax weights instead of solving linear systems."),
+    (("qr", "eig", "eigh", "svd", "schur", "hessenberg", "householder", "tridiagonal",
+      "cholesky_update"), "is a matrix factorisation that iterates or is not unique",
+     "Use norms, determinants and inverses, or distances and softmax weights."),
     (("psum", "all_", "axis_index", "ppermute", "pmin", "pmax"), "mixes rows of the batch",
      "Every row must be computed from its own agent_qs and state."),
     (("conv", "reduce_window", "select_and"), "is a convolution",
@@ -132,6 +134,8 @@ def _flops(eqn: Any) -> float:
         return 0.0
     if name == "dot_general":
         return product_flops(eqn)
+    if name in _SOLVING:
+        return read * max([1, *(v.aval.shape[-1] for v in eqn.invars if v.aval.shape)])
     if name in ("sort", "top_k"):
         return read * max(1.0, math.log2(max(read, 2)))
     return (10.0 if name in _COSTLY else 1.0) * max(made, read if name in _ARRAY else made)

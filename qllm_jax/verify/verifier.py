@@ -59,7 +59,8 @@ def verify(
         states: `[K, D]` states to try; None takes the task's, or random ones without a task.
         igm: "enforce" fails where a credit is negative, "report" says so, "off" does not look.
         task: Adds the task's rollout states, edge states, state ranges and symmetries.
-        num_states: K where `states` is None.
+        num_states: K where `states` is None; at least 16 are taken, and no more than fit into
+            16 million numbers.
         reference: The original as `([B, N], [B, D]) -> [B]`, run in this process, or None.
         timeout_s: Wall-clock limit on the numeric run; the child is killed past it.
         pool: Where the child comes from.

@@ -46,6 +46,7 @@ m.einsum('ij,j->i', x, v) | m.einsum('ij,ij->', x, x) | m.einsum('ij,kj->ik', x,
 m.linalg.norm(x) | m.linalg.norm(x, axis=1) | m.linalg.norm(x, axis=-1, keepdims=True) | m.linalg.norm(q, 1)
 m.linalg.norm(x, ord=1, axis=1) | m.linalg.norm(x, m.inf, axis=1) | m.linalg.norm(x, 'fro') | m.linalg.norm(q)
 m.linalg.det(x[:, :3]) | m.linalg.inv(x[:, :3] + 9 * m.eye(3)) | m.linalg.solve(x[:, :3] + 9 * m.eye(3), q)
+m.linalg.inv(x[:, :3] @ x[:, :3].T + 9 * m.eye(3)) | m.linalg.slogdet(x[:, :3] + 9 * m.eye(3))[1] | m.linalg.det(x[:, :3] @ x[:, :3].T + m.eye(3)) | m.linalg.cholesky(x[:, :3] @ x[:, :3].T + 9 * m.eye(3)) | m.corrcoef(x + m.arange(12.0).reshape(3, 4) ** 2)
 m.cross(x[:, :3], x[:, 1:]) | m.diag(q) | m.diag(x[:, :3]) | m.diag(x[:, :3], 1) | m.diagonal(x[:, :3]) | m.triu(x) | m.tril(x, -1)
 m.reshape(x, (4, 3)) | x.reshape(2, 6) | x.reshape(-1) | x.reshape((4, -1)) | x.ravel() | m.ravel(x) | x.flatten()
 x.T | m.transpose(x) | x.transpose(1, 0) | m.transpose(x, (1, 0)) | x.swapaxes(0, 1) | m.swapaxes(x, 0, -1)
@@ -71,6 +72,8 @@ x.mean(axis=(0, 1)) | m.max(x, axis=(0, 1)) | m.prod(m.array([2.0, 3.0])) * q | 
 """
 
 NUMPY_ONLY = """
+np.size(x) * q | np.size(x, axis=1) * q | np.size(x, 0) * q | np.shape(x)[1] * q | np.ndim(x) * q | x[x > 0].size * q
+np.linalg.cholesky(x[:, :3] + 9 * np.eye(3))
 x[[0, 2]] | np.quantile(x, [0.2, 0.7], axis=1) | np.clip(x, a_min=0, a_max=1) | np.float64(2.0) * x | np.array(x, dtype=np.float64) | np.max([q[0], q[1]]) | x.copy() | np.copy(x)
 np.mean([q[0], q[2]]) | np.sum([q[0], 2.0]) | np.maximum.accumulate(v) | np.minimum.accumulate(x, axis=1) | np.trapezoid(v)
 np.linalg.norm(x, axis=(0, 1)) | np.dot(x, x.T) | np.finfo(np.float32).eps + x | np.float32(x) | np.asarray(q, dtype=np.float32)
@@ -94,7 +97,7 @@ lax.dynamic_slice_in_dim(v, i[0, 0], 2) | lax.index_in_dim(x, 1, axis=1) | lax.s
 lax.dynamic_update_slice(x, x[:1, :2], (1, 1)) | lax.argmax(x, 1, jnp.int32) | lax.expand_dims(x, (0,)) | lax.squeeze(x[None], (0,))
 lax.concatenate([x, x], 0) | lax.rev(x, (1,)) | lax.transpose(x, (1, 0)) | lax.convert_element_type(i, jnp.float32)
 x.at[0].set(1.0) | x.at[:, 1].add(2.0) | x.at[0, 1].multiply(3.0) | x.at[1:].divide(2.0) | x.at[0].min(0.1) | x.at[0].max(0.1)
-x.at[0].power(2) | x.at[jnp.array([0, 2])].set(5.0) | x.at[0].get() | x.at[:, jnp.array([1, 1])].add(1.0) | x.at[x > 0].set(0.0)
+x.at[0].power(2) | x.at[0].set(1.0, mode="drop") | x.at[0].get(mode="clip") | x.at[jnp.array([0, 2])].set(5.0) | x.at[0].get() | x.at[:, jnp.array([1, 1])].add(1.0) | x.at[x > 0].set(0.0)
 x.at[x > 0].multiply(0.5) | x.at[...].set(2.0) | x.at[0].subtract(q[0]) | x.mT | x.astype(jnp.int32) | jnp.sort(x, axis=1, descending=True)
 jax.vmap(lambda r: r.sum())(x) | jax.vmap(lambda r, s: r * s)(x, q) | jax.vmap(jnp.dot, in_axes=(0, None))(x, v)
 jax.vmap(lambda r: r * 2, in_axes=1)(x) | jax.vmap(lambda r: r * 2, in_axes=1, out_axes=1)(x) | jax.vmap(jnp.sum)(x)

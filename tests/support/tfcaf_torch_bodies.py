@@ -23,6 +23,11 @@ BODIES = {
     "list-append": "p = []\nfor i in range(3):\n    p.append(q[:, i] * s[:, i])\nw = torch.stack(p, 1)",
     "list-of-lists": "g = [[0, 1], [2]]\nw = q.clone()\nfor c in g:\n    w[:, c] *= len(c)",
     "constants": "stride, eps = 4, 1e-8\nw = q / (s[:, ::stride].abs() + eps + 1)",
+    # -- memory shared with a detached array ----------------------------------------------------
+    "detached-changed": "w = q * 1\nu = w.detach()\nu[:, 0] = 5.0\nw = w * 2",
+    "detached-follows": "w = q * 1\nu = w.detach()\nw[:, 0] = 2.0\nw = w * u",
+    "detached-copied": "w = q * 1\nu = w.detach().clone()\nu[:, 0] = 5.0\nw = w * u",
+    "data-changed": "w = q * 1\nw.data.clamp_(min=0.0)\nw = w * 3",
     # -- static control flow --------------------------------------------------------------------
     "if-static": "if q.shape[1] == 3:\n    w = q * 2\nelse:\n    w = q * 3",
     "if-dim": "if q.dim() == 1:\n    q = q.unsqueeze(0)\nw = q",

@@ -256,3 +256,22 @@ def test_the_refusal_is_of_the_function_and_not_of_an_example_beside_it():
     function = "import torch\ndef f(agent_qs, state):\n    return torch.rand(3).sum()\n"
     text = f"```python\n{function}```\nUse it so:\n```python\nprint(f(q, s))\n```\n"
     assert refusal(text).rule == refusal(function).rule
+
+
+@pytest.mark.parametrize(
+    ("result", "rule"),
+    [
+        ("q[:, 0] * np.size(q)", "mixes-batch"),
+        ("q[:, 0] * s[:, 0].item()", "mixes-batch"),
+        ("q[:, 0] * q.nbytes", "unknown-operation"),
+    ],
+)
+def test_what_numpy_says_of_a_whole_batch_is_refused(result, rule):
+    text = f"import numpy as np\ndef f(q, s):\n    return {result}"
+    assert refusal(text).rule == rule
+
+
+@pytest.mark.parametrize("call", ["set(1.0, mode='clip')", "get(mode='fill', fill_value=0.0)"])
+def test_what_an_index_beyond_the_axis_means_is_not_chosen_by_a_mode(call):
+    text = f"import jax.numpy as jnp\ndef f(q, s):\n    return jnp.sum(q.at[0].{call})"
+    assert refusal(text).rule == "argument"

@@ -53,7 +53,7 @@ def update(run: Run, old: Array, new: Array) -> None:
         if note not in run.notes:
             run.notes.append(note)
     holders = list(_holders(run, old))
-    grad = old.grad or new.grad
+    grad = old.grad or new.grad or any(holder.array.grad for holder in holders)
     named = next((h for h in holders if _shown(run, h) == old.code.text), None)
     root = _root(run, holders, old)
     current = new.code

@@ -234,6 +234,15 @@ class OpCall:
         assert isinstance(size, int)
         return size
 
+    def iterates(self) -> TranslationError:
+        """The refusal for what needs singular values or eigenvalues."""
+        return self.refuse(
+            "factorisation",
+            "singular values, eigenvalues and QR come of iterations that may not end on a NaN, and "
+            "have no gradient where two values are equal.",
+            "Use the Frobenius norm, `det`, `inv` or `solve`, or sums over pairs.",
+        )
+
     # -- results -----------------------------------------------------------------------------------
 
     def result(

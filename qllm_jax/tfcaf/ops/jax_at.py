@@ -33,6 +33,7 @@ def at_update(
 
     receiver: AtIndex = x
     name, array, index = last_name(ctx), receiver.array, receiver.index
+    _check_mode(ctx, mode, "drop")
     given = ctx.array(value)
     kind = array.dtype
     if index.mask is not None and name != "set":
@@ -47,6 +48,16 @@ def at_update(
     if index.mask is None:
         code = c.method(receiver.code, name, [given.code], {})
     return ctx.result(array.shape, kind, code, array, given)
+
+
+def _check_mode(ctx: OpCall, mode: Value, usual: str) -> None:
+    """Refuse what an index beyond the axis would mean, but for what jnp does anyway."""
+    if not ctx.is_none(mode) and ctx.string(mode) not in (usual, "promise_in_bounds"):
+        raise ctx.refuse(
+            "argument",
+            f"mode={ctx.string(mode)!r} is not supported.",
+            "Clip the index first, and choose with `where`.",
+        )
 
 
 def _combined(ctx: OpCall, name: str, before: Array, given: Array) -> Array:
@@ -67,10 +78,13 @@ def _spread(ctx: OpCall, index: Any, array: Array) -> Code:
 @op(
     "jnp",
     ".at.get",
-    "x, *, mode=None, fill_value=None, indices_are_sorted=False, unique_indices=False",
+    "x, *, mode=None, fill_value!=None, indices_are_sorted=False, unique_indices=False",
 )
-def at_get(ctx: OpCall, x: Any, **options: Value) -> Value:
+def at_get(
+    ctx: OpCall, x: Any, mode: Value, indices_are_sorted: Value, unique_indices: Value
+) -> Value:
     """The entries themselves."""
+    _check_mode(ctx, mode, "clip")
     from qllm_jax.tfcaf.interpreter.indexing import read
 
     return read(ctx.run, x.array, x.index)

@@ -21,7 +21,6 @@ from qllm_jax.tfcaf.values import (
     Sequence,
     Static,
     Value,
-    num_elements,
     static,
 )
 
@@ -269,14 +268,3 @@ def meaningless(ctx: OpCall, x: Value) -> Value:
     from qllm_jax.tfcaf.values import Dropped
 
     return Dropped("a device")
-
-
-@both(".item", "x")
-def item(ctx: OpCall, x: Value) -> Value:
-    """A number of one element as a number."""
-    x = ctx.array(x)
-    if num_elements(x.shape) != 1:
-        raise ctx.refuse("shape", "it has more than one element.", "Index one element first.")
-    made = ctx.result((), x.dtype, c.method(x.code, "reshape", [()], {}), x)
-    made.weak = True
-    return made

@@ -11,7 +11,7 @@ from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.ops.numpy_like import as_float, both, cast_to, last_name
 from qllm_jax.tfcaf.ops.registry import op
-from qllm_jax.tfcaf.values import Array, Kind, Sequence, Static, Value, same_shape, static
+from qllm_jax.tfcaf.values import Array, Kind, Static, Value, same_shape, static
 
 _UNARY = "x|a|input, out=None, *, where=True, dtype=None"
 _BINARY = "x|x1|a, y|x2|b, out=None, *, where=True, dtype=None"
@@ -276,17 +276,3 @@ def copy(ctx: OpCall, x: Value) -> Value:
 def array_equal(ctx: OpCall, x: Value, y: Value) -> Value:
     """Refused: it looks at all samples at once."""
     raise ctx.mixes_batch("compares whole arrays")
-
-
-@both("iterable isscalar ndim size shape", "x|a")
-def facts(ctx: OpCall, x: Value) -> Value:
-    """Facts of a shape, as Python values."""
-    from qllm_jax.tfcaf.values import num_elements
-
-    name = last_name(ctx)
-    x = ctx.array(x) if not isinstance(x, Sequence) else ctx.run.stack_display(x, ctx)
-    if name == "shape":
-        return ctx.tuple([static(size) for size in x.shape])
-    if name == "size":
-        return static(num_elements(x.shape))
-    return static(x.ndim if name == "ndim" else (x.ndim == 0) == (name == "isscalar"))

@@ -84,6 +84,8 @@ def norm(ctx: OpCall, x: Value, ord: Value, axis: Value, keepdims: Value) -> Val
         value = ctx.string(ord) if named else ctx.number(ord)
         if isinstance(value, str) and value not in ("fro", "nuc"):
             raise ctx.refuse("argument", f"ord={value!r} is unknown.", "Use 1, 2 or inf.")
+        if (len(axes) == 2 and value in (2, -2)) or value == "nuc":
+            raise ctx.iterates()
         options["ord"] = ord.code if not isinstance(value, float) or math.isfinite(value) else value
         if ctx.is_none(axis) and x.ndim > 2:
             raise ctx.refuse("argument", "`ord` needs an axis here.", "Give axis=-1.")
@@ -110,16 +112,38 @@ def vector_norm(ctx: OpCall, x: Value, axis: Value, keepdims: Value, ord: Value)
     return ctx.result(reduced_shape(x, axes, keep), "float", code, x)
 
 
-@both(
-    "linalg.det linalg.inv linalg.pinv linalg.cholesky linalg.matrix_norm linalg.slogdet "
-    "linalg.eigvalsh linalg.eigh linalg.svd linalg.qr",
-    "x|a",
-)
+@both("linalg.det linalg.inv linalg.matrix_norm linalg.slogdet", "x|a")
+@op("jnp", "jnp.linalg.cholesky", "x|a")
 def matrix_function(ctx: OpCall, x: Value) -> Value:
     """Functions of the matrices in the last two axes."""
     x = ctx.cast(ctx.array(x), "float")
     ctx.refuse_mixing(x, range(max(0, x.ndim - 2), x.ndim))
     return inferred(ctx, f"jax.numpy.linalg.{last_name(ctx)}", [x])
+
+
+@op("numpy", "np.linalg.cholesky", "x|a")
+def cholesky(ctx: OpCall, x: Value) -> Value:
+    """The lower factor; NumPy reads one triangle of the matrix, jnp the mean of both."""
+    x = ctx.cast(ctx.array(x), "float")
+    ctx.refuse_mixing(x, range(max(0, x.ndim - 2), x.ndim))
+    if x.ndim < 2 or not same_dim(x.shape[-1], x.shape[-2]):
+        raise ctx.refuse("shape", f"{describe(x)} is not square.", "Use a square matrix.")
+    x = ctx.result(x.shape, "float", ctx.helper("_from_lower", x), x)
+    return inferred(ctx, "jax.numpy.linalg.cholesky", [x])
+
+
+_ITERATIVE = "eigvalsh eigh eigvals eig svd svdvals qr pinv cond matrix_rank lstsq"
+
+
+_HOW = "*x, UPLO=None, compute_uv=None, full_matrices=None, mode=None, hermitian=None, rcond=None"
+
+
+@both(" ".join(f"linalg.{name}" for name in _ITERATIVE.split()), _HOW)
+@op("torch", " ".join(f"torch.linalg.{name}" for name in _ITERATIVE.split()), _HOW)
+@op("torch", "torch.pinverse .pinverse torch.svd .svd torch.qr .qr", _HOW)
+def factorisation(ctx: OpCall, x: list[Value], **how: Value) -> Value:
+    """Refused: it iterates, and is neither unique nor differentiable at equal values."""
+    raise ctx.iterates()
 
 
 @both("linalg.solve", "x|a, y|b")
@@ -188,8 +212,13 @@ def covariance(ctx: OpCall, x: Value, rowvar: Value) -> Value:
     """Covariance of rows (variables) over columns (observations)."""
     x = ctx.array(x)
     ctx.refuse_mixing(x, range(x.ndim))
+    if last_name(ctx) == "corrcoef":
+        if x.ndim != 2 or not ctx.bool(rowvar):
+            raise ctx.refuse("shape", "it needs a matrix with one variable per row.", "Stack them.")
+        rows = x.shape[0]
+        return ctx.result((rows, rows), "float", ctx.helper("_corrcoef", x), x)
     options = {} if ctx.bool(rowvar) else {"rowvar": False}
-    return inferred(ctx, f"jax.numpy.{last_name(ctx)}", [x], options=options)
+    return inferred(ctx, "jax.numpy.cov", [x], options=options)
 
 
 @both("interp", "x, xp, fp")

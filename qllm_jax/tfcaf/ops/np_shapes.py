@@ -7,6 +7,7 @@ from typing import Any
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf import limits
 from qllm_jax.tfcaf.code import Code
+from qllm_jax.tfcaf.ops.common import shape_of
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.ops.numpy_like import both, last_name
 from qllm_jax.tfcaf.ops.registry import op
@@ -319,16 +320,49 @@ def atleast(ctx: OpCall, x: Value) -> Value:
     return ctx.result(shape, x.dtype, c.call(f"jnp.{last_name(ctx)}", [x]), x)
 
 
-@both("@ndim @size @itemsize @nbytes", "x")
+@both("@ndim", "x")
+@both("iterable isscalar ndim shape", "x|a")
 def facts(ctx: OpCall, x: Value) -> Value:
     """Facts of the shape."""
-    x = ctx.array(x)
-    if last_name(ctx) == "ndim":
-        return static(x.ndim)
-    factor, power, _ = product(x.shape)
-    if power:
-        return Static(Batch(factor), c.attribute(x.code, "size"))
-    return static(factor)
+    x = _as_array(ctx, x)
+    name = last_name(ctx)
+    if name == "shape":
+        return shape_of(ctx, x)
+    return static(x.ndim if name == "ndim" else (x.ndim == 0) == (name == "isscalar"))
+
+
+@both("@size", "x")
+@both("size", "x|a, axis=None")
+def size(ctx: OpCall, x: Value, axis: Value | None = None) -> Value:
+    """How many numbers there are, or along one axis."""
+    x = _as_array(ctx, x)
+    if axis is not None and not ctx.is_none(axis):
+        along = ctx.axis(x, axis)
+        return Static(x.shape[along], c.subscript(c.attribute(ctx.atom(x), "shape"), str(along)))
+    return count(ctx, x)
+
+
+def count(ctx: OpCall, x: Array) -> Value:
+    """The number of elements; of rows that a mask selects, a count of the data."""
+    factor, power, masks = product(x.shape)
+    if masks:
+        return _count_rows(ctx, masks, factor, power)
+    if power > 1:
+        raise ctx.mixes_batch("counts pairs of samples")
+    return Static(Batch(factor) if power else factor, c.attribute(ctx.atom(x), "size"))
+
+
+def _count_rows(ctx: OpCall, masks: tuple[Masked, ...], factor: int, power: int) -> Array:
+    if power or len(masks) > 1 or isinstance(masks[0].full, Batch):
+        raise ctx.mixes_batch("counts rows of the whole batch")
+    code = c.method(masks[0].mask, "sum", [], {})
+    if factor != 1:
+        code = Code(f"{code.text} * {factor}", c.TIMES)
+    return ctx.result((), "int", code, grad=False)
+
+
+def _as_array(ctx: OpCall, x: Value) -> Array:
+    return ctx.run.stack_display(x, ctx) if isinstance(x, Sequence) else ctx.array(x)
 
 
 @both("@real", "x")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 from qllm_jax.tfcaf import code as c
+from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.ops.registry import op
 from qllm_jax.tfcaf.ops.torch_elementwise import same
-from qllm_jax.tfcaf.values import Array, Dropped, Kind, Value
+from qllm_jax.tfcaf.values import Array, Dropped, Kind, Value, View
 
 _CASTS: dict[str, Kind] = {
     **dict.fromkeys(("float", "double", "half", "bfloat16"), "float"),
@@ -73,12 +74,23 @@ def detach(ctx: OpCall, x: Value) -> Array:
     x = ctx.array(x)
     if not x.grad:
         return x
-    return ctx.result(x.shape, x.dtype, c.call("jax.lax.stop_gradient", [x]), grad=False)
+
+    def get(base: Code) -> Code:
+        return c.call("jax.lax.stop_gradient", [base])
+
+    def put(base: Code, new: Code) -> Code:
+        return ctx.helper("_with_value", base, new)
+
+    made = ctx.view(x, x.shape, get(x.code), View(get, put))
+    made.grad = False
+    return made
 
 
 @op("torch", ".item .tolist", "x")
+@op("numpy", ".item", "x")
+@op("jnp", ".item", "x")
 def item(ctx: OpCall, x: Value) -> Value:
-    """One number as a Python number: it carries no gradient."""
+    """One number as a Python number; torch's carries no gradient."""
     from qllm_jax.tfcaf.interpreter.builtin_numbers import as_python_number
 
     return as_python_number(ctx.run, ctx.array(x), None)

@@ -305,7 +305,7 @@ def loss(
 
 @op(
     "torch",
-    "torch.linalg.inv torch.inverse .inverse torch.linalg.det torch.det .det torch.linalg.pinv",
+    "torch.linalg.inv torch.inverse .inverse torch.linalg.det torch.det .det",
     "x|input",
 )
 def matrix_function(ctx: OpCall, x: Value) -> Value:
@@ -315,7 +315,7 @@ def matrix_function(ctx: OpCall, x: Value) -> Value:
         raise ctx.mixes_batch("takes the batch as a matrix's rows")
     name = {"inverse": "inv"}.get(same(ctx.name), same(ctx.name))
     shape = x.shape[:-2] if name == "det" else (*x.shape[:-2], x.shape[-1], x.shape[-2])
-    if name != "pinv" and not same_dim(x.shape[-1], x.shape[-2]):
+    if not same_dim(x.shape[-1], x.shape[-2]):
         raise ctx.refuse("shape", "the matrix is not square.", "Use a square matrix.")
     return ctx.result(shape, "float", c.call(f"jnp.linalg.{name}", [x]), x)
 

@@ -306,23 +306,8 @@ def dim(ctx: OpCall, x: Value) -> Value:
 
 @op("torch", ".numel torch.numel .nelement", "x|input")
 def numel(ctx: OpCall, x: Value) -> Value:
-    """The number of elements; of rows that a mask selects, a count of the data."""
-    x = ctx.array(x)
-    factor, power, masks = product(x.shape)
-    if masks:
-        return _count_rows(ctx, x, masks, factor, power)
-    if power > 1:
-        raise ctx.mixes_batch("counts pairs of samples")
-    return Static(Batch(factor) if power else factor, c.attribute(ctx.atom(x), "size"))
-
-
-def _count_rows(ctx: OpCall, x: Array, masks: tuple[Masked, ...], factor: int, power: int) -> Array:
-    if power or len(masks) > 1 or isinstance(masks[0].full, Batch):
-        raise ctx.mixes_batch("counts rows of the whole batch")
-    code = c.method(masks[0].mask, "sum", [], {})
-    if factor != 1:
-        code = Code(f"{code.text} * {factor}", c.TIMES)
-    return ctx.result((), "int", code, grad=False)
+    """The number of elements."""
+    return np_shapes.count(ctx, ctx.array(x))
 
 
 @op("torch", "torch.is_tensor torch.is_floating_point .is_floating_point", "x|input|obj")
