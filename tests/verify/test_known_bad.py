@@ -37,7 +37,7 @@ _REQUIRED = [
         "w = jax.lax.while_loop(lambda x: x[0] < 1.0, lambda x: x + 1.0, state)\n"
         "return jnp.sum(agent_qs) + jax.lax.stop_gradient(w[0])",
     ),
-    ("primitives", "return jnp.sum(jnp.linalg.inv(jnp.eye(3) * 2.0 + 0.0 * state[0]) @ agent_qs)"),
+    ("primitives", "return jnp.sum(jnp.linalg.pinv(jnp.eye(3) + 0.0 * state[0]) @ agent_qs)"),
     ("primitives", "return jnp.sum(agent_qs) + jnp.abs(jnp.fft.fft(state))[0]"),
     (
         "primitives",
