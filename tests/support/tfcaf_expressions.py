@@ -72,6 +72,7 @@ x.mean(axis=(0, 1)) | m.max(x, axis=(0, 1)) | m.prod(m.array([2.0, 3.0])) * q | 
 """
 
 NUMPY_ONLY = """
+np.concatenate([q, [1.0, 2.0]]) | np.stack([q, [1.0, 2.0, 3.0]]) | np.hstack([[0.5], q]) | x[:, np.array([True, False, True, True])] | x[~np.eye(3, 4, dtype=bool)].reshape(3, 3)
 np.size(x) * q | np.size(x, axis=1) * q | np.size(x, 0) * q | np.shape(x)[1] * q | np.ndim(x) * q | x[x > 0].size * q
 np.linalg.cholesky(x[:, :3] + 9 * np.eye(3))
 x[[0, 2]] | np.quantile(x, [0.2, 0.7], axis=1) | np.clip(x, a_min=0, a_max=1) | np.float64(2.0) * x | np.array(x, dtype=np.float64) | np.max([q[0], q[1]]) | x.copy() | np.copy(x)

@@ -23,6 +23,16 @@ BODIES = {
     "list-append": "p = []\nfor i in range(3):\n    p.append(q[:, i] * s[:, i])\nw = torch.stack(p, 1)",
     "list-of-lists": "g = [[0, 1], [2]]\nw = q.clone()\nfor c in g:\n    w[:, c] *= len(c)",
     "constants": "stride, eps = 4, 1e-8\nw = q / (s[:, ::stride].abs() + eps + 1)",
+    # -- masks of constants ---------------------------------------------------------------------
+    "off-diagonal": "d = (s[:, :3].unsqueeze(1) - s[:, 3:6].unsqueeze(2)).abs()\nm = ~torch.eye(3, dtype=torch.bool)\nw = q * d[:, m].view(-1, 3, 2).amin(2)",
+    "upper-pairs": "m = torch.triu(torch.ones(3, 3), diagonal=1).bool()\nw = q * s[:, :9].view(-1, 3, 3)[:, m].sum(1, keepdim=True)",
+    "compared-ranges": "i = torch.arange(3)\nm = i.unsqueeze(0) < i.unsqueeze(1)\nw = q * s[:, :9].view(-1, 3, 3)[:, m]",
+    "known-mask-changed": "m = torch.ones(3, dtype=torch.bool)\nm[1] = False\nw = q.clone()\nw[:, m] = s[:, :2]",
+    "known-mask-in-loop": "w = q * 1\nfor i in range(3):\n    m = torch.arange(3) != i\n    w = w + q[:, m].sum(1, keepdim=True) * s[:, i : i + 1]",
+    "known-mask-flipped": "m = torch.tensor([True, False, True])\nw = q * 0\nfor i in range(2):\n    w = w + q[:, m].sum(1, keepdim=True) * (i + 1)\n    m = ~m",
+    "known-mask-given": "def pick(x, m):\n    return x[:, m].sum(1, keepdim=True)\nw = q * pick(s, torch.arange(12) > 3) + pick(s, torch.arange(12) > 7)",
+    "known-mask-scaled": "m = torch.tensor([True, False, True])\nw = q.clone()\nw[:, m] *= 2.0\nw[:, ~m] += s[:, :1]",
+    "known-mask-square": "m = torch.eye(3).bool()\nd = s[:, :9].view(-1, 3, 3).clone()\nd[:, m] = 9.0\nw = q * d.amin(2)",
     # -- memory shared with a detached array ----------------------------------------------------
     "detached-changed": "w = q * 1\nu = w.detach()\nu[:, 0] = 5.0\nw = w * 2",
     "detached-follows": "w = q * 1\nu = w.detach()\nw[:, 0] = 2.0\nw = w * u",

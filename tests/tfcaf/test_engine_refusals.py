@@ -275,3 +275,13 @@ def test_what_numpy_says_of_a_whole_batch_is_refused(result, rule):
 def test_what_an_index_beyond_the_axis_means_is_not_chosen_by_a_mode(call):
     text = f"import jax.numpy as jnp\ndef f(q, s):\n    return jnp.sum(q.at[0].{call})"
     assert refusal(text).rule == "argument"
+
+
+def test_a_change_to_what_einsum_shows_is_not_lost():
+    text = """import numpy as np
+def f(agent_qs, state):
+    d = state[:, :9].reshape(len(state), 3, 3) * 1.0
+    np.einsum('bii->bi', d)[...] = 9.0
+    return (agent_qs * d.min(axis=2)).sum(axis=1)
+"""
+    assert refusal(text).rule == "aliasing"

@@ -57,3 +57,51 @@ def test_what_cannot_be_is_refused_by_its_rule(called, rule):
     with pytest.raises(TranslationError) as refused:
         translate(table.source(called, 1, IMPORTS), num_agents=3, state_dim=12)
     assert refused.value.rule == rule
+
+
+MAPPED = {
+    "nested": """
+def tfcaf(agent_qs, state):
+    @jax.vmap
+    def one(x):
+        return jnp.tanh(jnp.sum(x))
+    return jnp.sum(one(state.reshape(3, 4)) * agent_qs)
+""",
+    "with-axes": """
+from functools import partial
+
+@partial(jax.vmap, in_axes=(0, None))
+def one(x, scale):
+    return jnp.tanh(scale * jnp.sum(x))
+
+def tfcaf(agent_qs, state):
+    return jnp.sum(one(state.reshape(3, 4), state[0]) * agent_qs)
+""",
+    "jitted": """
+@jax.jit
+def tfcaf(agent_qs, state):
+    @jax.vmap
+    @jax.jit
+    def one(x):
+        return jnp.tanh(jnp.sum(x))
+    one_of_one = one(state.reshape(3, 4))
+    return jnp.sum(one_of_one * agent_qs)
+""",
+    "the-function-itself": """
+@jax.vmap
+def tfcaf(agent_qs, state):
+    return jnp.sum(jnp.tanh(state.reshape(3, 4).sum(axis=1)) * agent_qs)
+""",
+}
+
+
+@pytest.mark.parametrize("name", sorted(MAPPED))
+def test_a_function_mapped_by_its_decorator(name):
+    source = f"import jax\nimport jax.numpy as jnp\n{MAPPED[name]}"
+    original = oracles.load_original(source)
+    function = translate(source, num_agents=3, state_dim=12).function
+    for q, s in zip(AGENT_QS, STATES, strict=True):
+        q, s = jnp.float32(q), jnp.float32(s)
+        given = (q[None], s[None]) if name == "the-function-itself" else (q, s)
+        expected = np.asarray(original(*given)).reshape(())
+        oracles.assert_close(np.asarray(function(q, s))[None], expected[None], rtol=3e-5)

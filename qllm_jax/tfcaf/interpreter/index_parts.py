@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.interpreter.batch_loops import is_row
+from qllm_jax.tfcaf.interpreter.constants import known_entries
 from qllm_jax.tfcaf.interpreter.state import Run
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.values import (
@@ -81,7 +84,7 @@ def resolve(run: Run, array: Array, index: Value) -> Index:
     given = [index]
     if isinstance(index, Sequence) and index.kind == "tuple":
         given = index.items
-    parts = [_part(run, part) for part in given]
+    parts = [part for item in given for part in _parts(run, item)]
     parts = _expand(run, ctx, array, parts)
     builder = _Builder(run, ctx, array)
     for part in parts:
@@ -89,11 +92,22 @@ def resolve(run: Run, array: Array, index: Value) -> Index:
     return builder.finish()
 
 
-def _part(run: Run, value: Value) -> Value:
-    """A part of an index; lists of integers or of bools become arrays."""
+def _parts(run: Run, value: Value) -> list[Value]:
+    """A part of an index; lists become arrays, and masks of constants the numbers they select."""
     if isinstance(value, Sequence):
-        return run.stack_display(value, run.context("[]"))
-    return value
+        value = run.stack_display(value, run.context("[]"))
+    if isinstance(value, Array) and value.dtype == "bool" and value.ndim:
+        entries = known_entries(run, value)
+        if entries is not None and entries.any():
+            return [_numbers(run, numbers.tolist()) for numbers in np.nonzero(entries)]
+    return [value]
+
+
+def _numbers(run: Run, numbers: list[int]) -> Array:
+    code = c.call("jnp.array", [c.literal(numbers)])
+    made = run.context("[]").result((len(numbers),), "int", code)
+    made.const = tuple(numbers)
+    return made
 
 
 def _is_mask(part: Value) -> bool:

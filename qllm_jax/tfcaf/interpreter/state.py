@@ -19,6 +19,7 @@ from qllm_jax.tfcaf.code import Code, words
 from qllm_jax.tfcaf.comments import Comments
 from qllm_jax.tfcaf.contract import TranslationError
 from qllm_jax.tfcaf.emit import Body, Branch, Define, Line, Loop, Note
+from qllm_jax.tfcaf.interpreter.constants import closed_source
 from qllm_jax.tfcaf.interpreter.forms import check_weight, emittable, named
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.values import (
@@ -51,6 +52,7 @@ class Scope:
             an `if` on data, which are merged after it).
         suffix: Added to the emitted names of a branch.
         gate: For a branch that must gate what it reads: where to emit that, and the condition.
+        closed: Sources of variables that are made of constants alone, without variables in them.
         read_only: Names that a branch holds only in their gated form.
         one_sided: Names that only one side of an `if` on data defined.
     """
@@ -61,6 +63,7 @@ class Scope:
     values: dict[str, Value] = dataclasses.field(default_factory=dict)
     spelled: dict[str, str] = dataclasses.field(default_factory=dict)
     gate: tuple[Body, Code] | None = None
+    closed: dict[str, str] = dataclasses.field(default_factory=dict)
     read_only: set[str] = dataclasses.field(default_factory=set)
     one_sided: dict[str, Value] = dataclasses.field(default_factory=dict)
 
@@ -289,7 +292,10 @@ class Run:
         target = self.target(name)
         if value.code.text != target:
             self.emit(f"{target} = {value.code.text}")
+        closed = closed_source(self, value) if isinstance(value, Array) else None
         self.bind(name, named(value, Code(target)))
+        if closed is not None and target == name:
+            self.scope.closed[name] = closed
 
     def _with_items_held(self, name: str, value: Value) -> Value:
         """A container that is not emitted, with the arrays in it in variables of their own."""
@@ -319,6 +325,7 @@ class Run:
     def bind(self, name: str, value: Value) -> None:
         """Bind a name in the current scope; nothing is emitted."""
         self.scope.read_only.discard(name)
+        self.scope.closed.pop(name, None)
         self.scope.one_sided.pop(name, None)
         self.scope.values[name] = value
 

@@ -1,8 +1,9 @@
-"""Classes and `:=` of a plain form, rewritten into functions and assignments. Nothing is executed.
+"""Classes, `:=` and `@jax.vmap` of a plain form, as functions and assignments. Nothing is executed.
 
     class Parsed(NamedTuple): …      ─►  def Parsed(pos, vel): return (pos, vel)
     class Mixer(nn.Module): …        ─►  def Mixer(tau=0.5): …  def Mixer_forward(self, q, s): …
     if (n := q.shape[1]) > 1:        ─►  n = q.shape[1]; if n > 1:
+    @jax.vmap above a function f     ─►  def f_of_one(…): …  f = jax.vmap(f_of_one)
 
 What is not of these forms stays as it is, and the grammar refuses it. Called by `grammar.parse`
 before it checks every node, so what is made here is checked like the author's own text. What a
@@ -20,6 +21,7 @@ from qllm_jax.tfcaf.lifting.making import (
     origin,
     return_tuple,
 )
+from qllm_jax.tfcaf.lifting.mapping import mapped
 from qllm_jax.tfcaf.lifting.objects import Object
 from qllm_jax.tfcaf.lifting.walrus import hoisted
 
@@ -35,7 +37,7 @@ _RECORD_IMPORTS = {"collections": {"namedtuple"}, "dataclasses": {"dataclass", "
 
 
 def lift(tree: ast.Module) -> None:
-    """Rewrite classes and `:=` of a plain form, in place."""
+    """Rewrite classes, `:=` and `@jax.vmap` of a plain form, in place."""
     body: list[ast.stmt] = []
     taken = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
     taken |= {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
@@ -48,7 +50,8 @@ def lift(tree: ast.Module) -> None:
         for field in ("body", "orelse"):
             statements = getattr(inner, field, None)
             if isinstance(statements, list):
-                setattr(inner, field, [made for s in statements for made in hoisted(s)])
+                plain = [made for s in statements for made in mapped(s, taken)]
+                setattr(inner, field, [made for s in plain for made in hoisted(s)])
     ast.fix_missing_locations(tree)
 
 

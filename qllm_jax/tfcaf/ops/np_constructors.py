@@ -142,17 +142,27 @@ def arange(ctx: OpCall, start: Value, stop: Value, step: Value, dtype: Value) ->
 
 
 @both(
-    "linspace logspace geomspace",
+    "linspace geomspace",
     "start, stop, num=50, endpoint=True, retstep!=False, dtype!=None, axis!=0",
 )
-def linspace(ctx: OpCall, start: Value, stop: Value, num: Value, endpoint: Value) -> Value:
-    """Evenly spaced numbers, by count."""
+@both("logspace", "start, stop, num=50, endpoint=True, base=10.0, dtype!=None, axis!=0")
+def linspace(
+    ctx: OpCall,
+    start: Value,
+    stop: Value,
+    num: Value,
+    endpoint: Value,
+    base: Value | None = None,
+) -> Value:
+    """Evenly spaced numbers, by count; powers of the base with evenly spaced exponents."""
     low, high, size = ctx.array(start), ctx.array(stop), ctx.int(num, "num")
     if low.shape or high.shape:
         raise ctx.refuse("shape", "the bounds must be single numbers.", "Index them first.")
     if not 0 <= size <= limits.MAX_ELEMENTS:
         raise limits.too_big(f"A range of {size} numbers", ctx.line)
-    options = {} if ctx.bool(endpoint) else {"endpoint": False}
+    options: dict[str, Any] = {} if ctx.bool(endpoint) else {"endpoint": False}
+    if base is not None and ctx.number(base, "base") != 10:
+        options["base"] = base.code
     given = [low, high, *([] if size == 50 else [num.code])]
     code = c.call(f"jnp.{last_name(ctx)}", given, options)
     return ctx.result((size,), "float", code, low, high)

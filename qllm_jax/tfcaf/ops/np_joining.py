@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qllm_jax.tfcaf import code as c
+from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.ops.numpy_like import both, has_batch, inferred, last_name, numbers
 from qllm_jax.tfcaf.ops.registry import op
@@ -33,6 +34,14 @@ def _items(ctx: OpCall, arrays: Value) -> list[Array]:
     raise ctx.refuse("type", "it takes a list of arrays.", "Pass a list.")
 
 
+def _listed(arrays: Value, items: list[Array]) -> Code:
+    """The list as emitted: as it stands, but for lists of numbers in it, which become arrays."""
+    inside = arrays.items if isinstance(arrays, Sequence) and not arrays.of_batch else []
+    if any(isinstance(item, Sequence) for item in inside):
+        return c.display([item.code for item in items], False)
+    return arrays.code
+
+
 @both("concatenate concat", "arrays|a|xs, axis=0, out!=None, *, dtype=None")
 @both("hstack vstack dstack column_stack row_stack", "arrays|tup, *, dtype=None")
 @op("jnp", "lax.concatenate", "arrays|operands, axis|dimension, *, dtype=None")
@@ -58,7 +67,7 @@ def concatenate(ctx: OpCall, arrays: Value, dtype: Value, axis: Value = _FIRST) 
     if isinstance(arrays, Sequence) and arrays.of_batch:
         shape = one_per_sample(ctx, shape, along)
     made = ctx.result(
-        shape, ctx.promote(*items), c.call(f"jnp.{name}", [arrays.code], shown), *items
+        shape, ctx.promote(*items), c.call(f"jnp.{name}", [_listed(arrays, items)], shown), *items
     )
     return ctx.cast(made, ctx.kind(dtype) or made.dtype)
 
@@ -122,7 +131,7 @@ def stack(ctx: OpCall, arrays: Value, axis: Value, dtype: Value) -> Value:
     if isinstance(arrays, Sequence) and arrays.of_batch:
         shape = one_per_sample(ctx, shape, place)
     shown_axis = {} if ctx.int(axis) == 0 else {"axis": axis.code}
-    code = c.call("jnp.stack", [arrays.code], shown_axis)
+    code = c.call("jnp.stack", [_listed(arrays, items)], shown_axis)
     made = ctx.result(shape, ctx.promote(*items), code, *items)
     return ctx.cast(made, ctx.kind(dtype) or made.dtype)
 

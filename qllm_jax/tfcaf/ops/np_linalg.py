@@ -11,7 +11,7 @@ from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.ops.np_reductions import reduced_shape
 from qllm_jax.tfcaf.ops.numpy_like import both, has_batch, inferred, last_name, numbers
 from qllm_jax.tfcaf.ops.registry import op
-from qllm_jax.tfcaf.values import Array, Batch, Static, Value, describe, same_dim
+from qllm_jax.tfcaf.values import Array, Batch, Static, Value, View, describe, same_dim
 
 
 def _pair(ctx: OpCall, x: Value, y: Value) -> tuple[Array, Array]:
@@ -289,4 +289,7 @@ def einsum(ctx: OpCall, equation: Value, operands: list[Value], **options: Value
     if sum(isinstance(dim, Batch) for dim in made.shape) > 1:
         raise ctx.mixes_batch("pairs each sample with every other")
     made.code = c.call("jnp.einsum", [equation.code, *[item.code for item in operands]])
+    if len(arrays) == 1 and set(inputs) <= set(output):  # no sum: a view, maybe of the diagonal
+        view = View(lambda base: c.call("jnp.einsum", [equation.code, base]), None)
+        return ctx.view(arrays[0], made.shape, made.code, view)
     return made

@@ -134,15 +134,26 @@ def arange(
 
 @op(
     "torch",
-    "torch.linspace torch.logspace",
+    "torch.linspace",
     f"start, stop|end, num|steps, *, out!=None, {_OPTIONS}",
 )
+@op(
+    "torch",
+    "torch.logspace",
+    f"start, stop|end, num|steps, base=10.0, *, out!=None, {_OPTIONS}",
+)
 def linspace(
-    ctx: OpCall, start: Value, stop: Value, num: Value, dtype: Value, **ignored: Value
+    ctx: OpCall,
+    start: Value,
+    stop: Value,
+    num: Value,
+    dtype: Value,
+    base: Value | None = None,
+    **ignored: Value,
 ) -> Value:
-    """Evenly spaced numbers, by count."""
+    """Evenly spaced numbers, by count; powers of the base with evenly spaced exponents."""
     inner = dataclasses.replace(ctx, name=f"jax.numpy.{same(ctx.name)}")
-    return np_constructors.linspace(inner, start, stop, num, static(True))
+    return np_constructors.linspace(inner, start, stop, num, static(True), base)
 
 
 @op(

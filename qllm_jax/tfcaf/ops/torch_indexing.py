@@ -75,6 +75,17 @@ def index_select(ctx: OpCall, x: Value, axis: Value, index: Value) -> Array:
     return ctx.result(shape, x.dtype, c.call("jnp.take", [x, given], {"axis": axis.code}), x)
 
 
+@op("torch", "F.embedding", "index|input, x|weight, *, max_norm!=None, sparse=False")
+def embedding(ctx: OpCall, index: Value, x: Value, sparse: Value) -> Array:
+    """Rows of a table by number."""
+    x, index = ctx.array(x), _index(ctx, index)
+    if x.ndim != 2:
+        raise ctx.refuse("shape", f"{describe(x)} is not a table.", "Pass a matrix of rows.")
+    np_indexing.check_indices(ctx, index, ctx.fixed_size(x, 0))
+    code = c.subscript(ctx.atom(x), index.code.text)
+    return ctx.result((*index.shape, x.shape[1]), x.dtype, code, x)
+
+
 @op("torch", "torch.take .take", "x|input, index")
 def take(ctx: OpCall, x: Value, index: Value) -> Array:
     """Entries of the flattened array."""
