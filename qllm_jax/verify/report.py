@@ -1,9 +1,11 @@
 """What verification says: one `Check` per question, each with a sentence for the coder."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 IgmMode = Literal["enforce", "report", "off"]
+_MOST_SHOWN = 96  # numbers of a failing input that a prompt spells out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,13 +48,30 @@ class VerificationReport:
 
     def feedback(self) -> str:
         """The failed checks as text for the coder, with their failing inputs; "" if none."""
-        lines = []
+        lines, last = [], ""
         for check in self.checks:
             if not check.passed and check.required:
                 lines.append(f"- {check.name}: {check.detail}")
                 if check.failing_input is not None:
-                    lines.append(f"  failing input: {check.failing_input}")
+                    shown = shown_input(check.failing_input)
+                    lines.append(f"  failing input: {'the same' if shown == last else shown}")
+                    last = shown
         return "\n".join(lines)
+
+
+def shown_input(failing_input: Mapping[str, Sequence[float]]) -> str:
+    """An input as a coder can read it: a picture of thousands of numbers by what is not zero."""
+    return "; ".join(f"{name} = {_shown(values)}" for name, values in failing_input.items())
+
+
+def _shown(values: Sequence[float]) -> str:
+    if len(values) <= _MOST_SHOWN:
+        return "[" + ", ".join(f"{value:.6g}" for value in values) + "]"
+    standing = [(place, value) for place, value in enumerate(values) if value != 0]
+    listed = ", ".join(f"[{place}] = {value:.6g}" for place, value in standing[:_MOST_SHOWN])
+    if len(standing) <= _MOST_SHOWN:
+        return f"{len(values)} numbers, 0 but for {listed or 'none of them'}"
+    return f"{len(values)} numbers, of which {len(standing)} are not 0, the first at {listed}"
 
 
 def format_report(report: VerificationReport) -> str:

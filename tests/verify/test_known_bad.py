@@ -11,6 +11,7 @@ from qllm_jax.verify.igm import analyse
 from qllm_jax.verify.measurement import Measurement
 from qllm_jax.verify.numeric import row_check
 from qllm_jax.verify.points import make_points
+from qllm_jax.verify.report import Check, VerificationReport, shown_input
 from qllm_jax.verify.worker import trace
 
 _POSITIONS = "p = state[:6].reshape(3, 2)\n"
@@ -220,3 +221,21 @@ def test_a_negative_credit_outweighs_a_proof(written):
     check, statement = igm_check(points, measured, analyse(both), "enforce")
     assert (check.passed, statement) == (False, "violated")
     assert "agent 1" in check.detail
+
+
+def test_a_failing_picture_is_shown_by_what_stands_in_it():
+    state = [0.0] * 3000
+    state[7], state[2999] = 1.0, -0.25
+    given = {"agent_qs": [0.5, -1.0], "state": state}
+    failed = [Check(name, False, "it is bad.", failing_input=given) for name in ("a", "b")]
+    text = VerificationReport(tuple(failed), "not checked", 0.0).feedback()
+    assert text.splitlines() == [
+        "- a: it is bad.",
+        "  failing input: agent_qs = [0.5, -1]; "
+        "state = 3000 numbers, 0 but for [7] = 1, [2999] = -0.25",
+        "- b: it is bad.",
+        "  failing input: the same",
+    ]
+    dense = shown_input({"state": [1.0] * 3000})
+    assert "of which 3000 are not 0" in dense
+    assert len(dense) < 2000
