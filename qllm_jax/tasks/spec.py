@@ -77,7 +77,8 @@ class TaskSpec:
         outcome: A second measure, such as the win rate; None where the score says it all.
         env_kwargs: What the environment was built with.
         text: What the coder is told before the facts; None reads `prompts/tasks/<name>.md`.
-        drawing: `() -> str`, a map in characters that follows the text; None where there is none.
+        drawing: `() -> str`, what follows the text and is read off the environment, such as a map
+            in characters; None where there is none.
         render: `env_state -> [H, W, 3]` uint8 image on the host; None where there is none.
     """
 

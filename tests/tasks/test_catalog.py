@@ -25,10 +25,12 @@ SIZES = {
     "smax/3s_vs_5z": (3, 10, (101,), 96),
     "smax/5m_vs_6m": (5, 11, (140,), 132),
     "overcooked/cramped_room": (2, 6, (4, 5, 26), 1040),
+    "overcooked_v2/cramped_room": (2, 6, (4, 5, 30), 1200),
+    "overcooked_v2/grounded_coord_simple": (2, 6, (5, 8, 40), 3200),
     "hanabi": (2, 21, (658,), 385),
     "switch_riddle": (3, 3, (2,), 6),
 }
-LENGTHS = {"matrix": 25, "mpe": 25, "lbf": 50, "smax": 100, "overcooked": 400}
+LENGTHS = {"matrix": 25, "mpe": 25, "lbf": 50, "smax": 100, "overcooked": 400, "overcooked_v2": 400}
 
 
 @pytest.mark.parametrize("name", task_names())

@@ -24,6 +24,7 @@ ORDINARY = {
     "mpe/simple_spread",
     "mpe/simple_tag",
     "overcooked/cramped_room",
+    "overcooked_v2/cramped_room_v2",
     "smax/3m",
     "switch_riddle",
 }

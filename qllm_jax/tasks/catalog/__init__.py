@@ -11,6 +11,7 @@ from qllm_jax.tasks.catalog import (
     mpe_spread,
     mpe_talk,
     overcooked,
+    overcooked_v2,
     riddle,
     smax,
 )
@@ -24,6 +25,7 @@ ENTRIES: dict[str, Entry] = {
     **mpe_spread.TASKS,
     **mpe_talk.TASKS,
     **overcooked.TASKS,
+    **overcooked_v2.TASKS,
     **riddle.TASKS,
     **smax.TASKS,
 }

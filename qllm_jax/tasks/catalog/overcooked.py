@@ -6,7 +6,6 @@ https://arxiv.org/abs/1910.05789; the kitchen is JaxMARL's first version.
 
 import functools
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -14,30 +13,30 @@ import jax.numpy as jnp
 import numpy as np
 
 from qllm_jax.envs.jaxmarl_adapter import make_team_env
-from qllm_jax.errors import UserError
-from qllm_jax.tasks import rendering
+from qllm_jax.tasks.catalog import kitchens
+from qllm_jax.tasks.catalog.kitchens import EPISODE_LENGTH, Cook, Item, Place, Scene
 from qllm_jax.tasks.entry import Entry
-from qllm_jax.tasks.layout import Part, tile
+from qllm_jax.tasks.layout import tile
 from qllm_jax.tasks.lazy import LazyMapping, jaxmarl
 from qllm_jax.tasks.made_up import observe_each
 from qllm_jax.tasks.spec import Outcome, TaskSpec
 
-EPISODE_LENGTH = 400
 LAYOUTS = ("cramped_room", "asymm_advantages", "coord_ring", "forced_coord", "counter_circuit")
-DELIVERY = 20.0
 ACTION_NAMES = ("up", "down", "right", "left", "stay", "interact")
 _CHANNELS = 26
 # What JaxMARL's map writes into a cell.
 _COUNTER, _ONION, _ONION_PILE, _PLATE, _PLATE_PILE, _GOAL, _POT, _DISH = 2, 3, 4, 5, 6, 7, 8, 9
-_AGENT = 10
 _POT_EMPTY, _POT_FULL = 23, 20  # status 23..21: 0..2 onions; 20..1: cooking; 0: ready
 _URGENT = 40
+_LEGEND = (
+    "(0 agent_0, 1 agent_1, P pot,",
+    "O onion pile, D plate pile, X delivery counter, # empty counter, . floor):",
+)
 
 
 def kitchen(layout: str, shaped_reward: float = 0.0) -> TaskSpec:
     """Both cooks share every delivery; `shaped_reward` scales JaxMARL's help for beginners."""
-    if not 0.0 <= shaped_reward <= 1.0:
-        raise UserError(f"shaped_reward is {shaped_reward}; it must lie in [0, 1].")
+    kitchens.check_shaped_reward(shaped_reward)
     jaxmarl()
     from jaxmarl.environments.overcooked import Overcooked, overcooked_layouts
 
@@ -48,57 +47,38 @@ def kitchen(layout: str, shaped_reward: float = 0.0) -> TaskSpec:
         raw,
         name=f"overcooked/{layout}",
         episode_length=EPISODE_LENGTH,
-        reward_fn=functools.partial(_reward, shaped_reward),
+        reward_fn=functools.partial(kitchens.shared_reward, shaped_reward),
         terminated_fn=lambda inner, done: jnp.zeros((), bool),
         fixed_length=True,
     )
     return TaskSpec(
         name=f"overcooked/{layout}",
         env=env,
-        layout=tile(_parts(raw.height, raw.width)),
+        layout=tile(
+            kitchens.picture_parts(
+                (raw.height, raw.width, _CHANNELS), 20.0, functools.partial(_cell, raw.height)
+            )
+        ),
         agent_names=("agent_0", "agent_1"),
         action_names=ACTION_NAMES,
         interchangeable=((0, 1),),
-        relabel_state=lambda state, permutation: state.reshape(2, -1)[
-            jnp.asarray(permutation)
-        ].reshape(-1),
+        relabel_state=kitchens.swap_pictures,
         edge_states=LazyMapping(lambda: _edge_states(raw)),
         landmarks={"random": 0.0} if shaped_reward == 0.0 else {},
         outcome=Outcome("deliveries", _deliveries, {"random": 0.0}),
         env_kwargs={"shaped_reward": shaped_reward},
-        drawing=functools.partial(_map, raw),
-        render=functools.partial(_render, raw.height, raw.width),
+        drawing=lambda: kitchens.kitchen_map(_scene(raw, raw.reset(jax.random.key(0))[1]), _LEGEND),
+        render=lambda env_state: kitchens.draw_kitchen(_scene(raw, env_state.inner)),
     )
-
-
-def _reward(shaped_reward: float, rewards: Any, infos: Any) -> jax.Array:
-    """20 per delivery, once; and the sum of both cooks' shaped rewards, scaled."""
-    shaped = sum(infos["shaped_reward"].values())
-    return rewards["agent_0"] + shaped_reward * shaped
 
 
 def _deliveries(env_state: Any, reward: jax.Array) -> jax.Array:
     """Soups delivered in a step; two cooks' shaped rewards, at most 10, stay below a delivery."""
     del env_state
-    return jnp.floor(reward / DELIVERY)
+    return jnp.floor(reward / kitchens.DELIVERY)
 
 
-def _parts(height: int, width: int) -> Iterator[Part]:
-    for agent in range(2):
-        for row in range(height):
-            for column in range(width):
-                yield Part(
-                    f"agent_{agent}.cell_{row}_{column}",
-                    _CHANNELS,
-                    "integer, channels 0..25 of the table above",
-                    0.0,
-                    20.0,
-                    f"row {row}, column {column} of the kitchen as agent_{agent} sees it",
-                    functools.partial(_cell, agent, row, column, height),
-                )
-
-
-def _cell(agent: int, row: int, column: int, height: int, inner: Any) -> jax.Array:
+def _cell(height: int, agent: int, row: int, column: int, inner: Any) -> jax.Array:
     """The 26 channels of one cell, from the map and the agents; `[26]`."""
     border = (inner.maze_map.shape[0] - height) // 2
     entry = inner.maze_map[border + row, border + column].astype(jnp.int32)
@@ -135,33 +115,6 @@ def _cell(agent: int, row: int, column: int, height: int, inner: Any) -> jax.Arr
     return jnp.stack([jnp.asarray(channel, jnp.float32) for channel in channels])
 
 
-# Channels of a cell by the letter that stands for it; what comes first hides what comes after.
-_LETTERS = {0: "0", 1: "1", 10: "P", 12: "O", 14: "D", 15: "X", 11: "#"}
-
-
-def _map(raw: Any) -> str:
-    """The kitchen at the start of an episode, a letter a cell, read off the state's layout."""
-
-    _, start = raw.reset(jax.random.key(0))
-    row, column = jnp.indices((raw.height, raw.width))
-    cell = functools.partial(_cell, 0, height=raw.height, inner=start)
-    cells = np.asarray(jax.vmap(jax.vmap(cell))(row, column))  # [rows, columns, 26]
-    rows = ["".join(map(_letter, cells_of_row)) for cells_of_row in cells]
-    return "\n".join(
-        [
-            f"This kitchen, {raw.height} rows of {raw.width} columns, row 0 on top, at the start "
-            "(0 agent_0, 1 agent_1, P pot,",
-            "O onion pile, D plate pile, X delivery counter, # empty counter, . floor):",
-            "",
-            *(f"    {row}" for row in rows),
-        ]
-    )
-
-
-def _letter(cell: np.ndarray) -> str:
-    return next((letter for channel, letter in _LETTERS.items() if cell[channel]), ".")
-
-
 def _edge_states(raw: Any) -> dict[str, np.ndarray]:
     """Kitchens at their extremes: empty, cooking, ready, hands full, time nearly up."""
     _, start = jax.jit(raw.reset)(jax.random.key(0))
@@ -189,60 +142,49 @@ def _edge_states(raw: Any) -> dict[str, np.ndarray]:
     )
 
 
-_COLOURS = {
-    _COUNTER: (222, 205, 184),
-    _GOAL: (196, 222, 200),
-    _POT: (90, 94, 102),
+_LETTERS = {
+    _COUNTER: kitchens.COUNTER,
+    _ONION_PILE: "O",
+    _PLATE_PILE: kitchens.PLATES,
+    _GOAL: kitchens.GOAL,
+    _POT: kitchens.POT,
+}
+_ITEMS = {
+    _ONION: Item(ingredients=(0,)),
+    _ONION_PILE: Item(ingredients=(0,)),
+    _PLATE: Item(plate=True),
+    _PLATE_PILE: Item(plate=True),
+    _DISH: Item(plate=True, ingredients=(0, 0, 0)),
 }
 
 
-def _render(height: int, width: int, env_state: Any) -> np.ndarray:
-    """The kitchen from above: counters, piles, pots with their onions, cooks and what they hold."""
-    inner = jax.tree.map(np.asarray, env_state.inner)
-    border = (inner.maze_map.shape[0] - height) // 2
-    canvas = rendering.Canvas(0, -height, width, 0, width=64 * width)
-    for row in range(height):
-        for column in range(width):
-            kind, _, status = inner.maze_map[border + row, border + column].tolist()
-            x, y = column + 0.5, -row - 0.5
-            if kind not in (1, _AGENT):
-                colour = _COLOURS.get(kind, _COLOURS[_COUNTER])
-                canvas.box(column, -row - 1, column + 1, -row, _COLOURS[_COUNTER])
-                canvas.box(column + 0.06, -row - 0.94, column + 0.94, -row - 0.06, colour, 1, 0.1)
-            _draw_item(canvas, kind, x, y, 0.3 if kind in (_ONION_PILE, _PLATE_PILE) else 0.2)
-            if kind == _POT:
-                _draw_pot(canvas, x, y, status)
-    for agent, ((column, row), turn) in enumerate(
-        zip(inner.agent_pos.astype(int), inner.agent_dir_idx, strict=True)
-    ):
-        x, y = column + 0.5, -row - 0.5
-        dx, dy = ((0, 1), (0, -1), (1, 0), (-1, 0))[int(turn)]
-        canvas.disc(x + 0.3 * dx, y + 0.3 * dy, 0.13, rendering.agent_colour(agent))
-        canvas.agent(x, y, 0.34, agent)
-        _draw_item(canvas, int(inner.agent_inv[agent]), x + 0.27, y - 0.27, 0.16)
-    return canvas.pixels()
+def _scene(raw: Any, inner: Any) -> Scene:
+    """The kitchen as `kitchens` draws it."""
+    inner = jax.tree.map(np.asarray, inner)
+    border = (inner.maze_map.shape[0] - raw.height) // 2
+    cells = inner.maze_map[border : border + raw.height, border : border + raw.width]
+    return Scene(
+        places=[[_place(kind, status) for kind, _, status in row] for row in cells.tolist()],
+        cooks=[
+            Cook(row, column, direction, _ITEMS.get(held, Item()))
+            for (column, row), direction, held in zip(
+                inner.agent_pos.tolist(),
+                inner.agent_dir_idx.tolist(),
+                inner.agent_inv.tolist(),
+                strict=True,
+            )
+        ],
+    )
 
 
-def _draw_item(canvas: rendering.Canvas, kind: int, x: float, y: float, size: float) -> None:
-    if kind in (_ONION, _ONION_PILE):
-        canvas.disc(x, y, size, (230, 159, 0))
-        canvas.ring(x, y, size * 0.6, 0.03, (180, 120, 0))
-    if kind in (_PLATE, _PLATE_PILE, _DISH):
-        canvas.disc(x, y, size, (255, 255, 255))
-        canvas.ring(x, y, size, 0.04, rendering.MUTED)
-    if kind == _DISH:
-        canvas.disc(x, y, size * 0.6, (230, 159, 0))
-
-
-def _draw_pot(canvas: rendering.Canvas, x: float, y: float, status: int) -> None:
-    """Onions as dots while it fills, the time left while it cooks, a full bowl when ready."""
-    if status >= _POT_FULL:
-        for onion in range(_POT_EMPTY - status):
-            canvas.disc(x - 0.22 + 0.22 * onion, y, 0.09, (230, 159, 0))
-    elif status > 0:
-        canvas.text(x, y, 0.35, str(status), (255, 255, 255))
-    else:
-        canvas.disc(x, y, 0.28, (230, 159, 0))
+def _place(kind: int, status: int) -> Place:
+    if kind == _POT:
+        onions = min(_POT_EMPTY - status, 3)
+        wait = status if status <= _POT_FULL else 0
+        return Place(kitchens.POT, Item(ingredients=(0,) * onions), wait)
+    lies_on_counter = kind in (_ONION, _PLATE, _DISH)
+    letter = kitchens.COUNTER if lies_on_counter else _LETTERS.get(kind, kitchens.FLOOR)
+    return Place(letter, _ITEMS.get(kind, Item()))
 
 
 TASKS = {
