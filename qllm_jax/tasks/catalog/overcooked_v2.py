@@ -277,7 +277,10 @@ def _scene(inner: Any) -> Scene:
     inner = jax.tree.map(np.asarray, inner)
     agents, recipe = inner.agents, int(inner.recipe)
     return Scene(
-        places=[[_place(*cell, recipe) for cell in row] for row in inner.grid.tolist()],
+        places=[
+            [_place(kind, lies, timer, recipe) for kind, lies, timer in row]
+            for row in inner.grid.tolist()
+        ],
         cooks=[
             Cook(row, column, direction, _item(held))
             for row, column, direction, held in zip(
