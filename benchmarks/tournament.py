@@ -35,7 +35,7 @@ def measure(args: argparse.Namespace) -> dict:
 
     from qllm_jax.config import MixerConfig
     from qllm_jax.networks import make_mixer
-    from qllm_jax.synthesis.measure import Seeds
+    from qllm_jax.synthesis.measurement import Seeds
     from qllm_jax.synthesis.tournament import measurement_config
     from qllm_jax.tasks import get_task
     from qllm_jax.training import run_training, runs_for_tournament

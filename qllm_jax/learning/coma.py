@@ -9,7 +9,7 @@ from flax import struct
 from qllm_jax.learning.exploration import greedy_actions
 from qllm_jax.learning.loss import AgentApply, LossMetrics, NetworkParams
 from qllm_jax.learning.policy import acting_mean, available_log_probs, entropy
-from qllm_jax.learning.targets import lambda_returns, take_actions
+from qllm_jax.learning.targets import take_actions, window_returns
 from qllm_jax.types import Params, Window
 
 # (params, state [D], actions [N, A] one-hot) -> values [N, A]
@@ -50,14 +50,7 @@ def prepare_coma_batch(
     nobody_acts = window.last.at[-1].set(True)[..., None]
     actions = jnp.where(nobody_acts, greedy_actions(logits, window.avail_actions), window.actions)
     taken = take_actions(_values(params, window, critic_apply, actions), actions)  # [T, B, N]
-    returns = jax.vmap(lambda_returns, in_axes=(1, 1, 1, 1, None, None), out_axes=1)(
-        window.reward[:-1],
-        taken[1:],
-        window.terminated[:-1],
-        window.truncated[:-1],
-        discount,
-        td_lambda,
-    )
+    returns = window_returns(window, taken[1:], discount, td_lambda)
     return CounterfactualBatch(window=window, returns=jax.lax.stop_gradient(returns))
 
 

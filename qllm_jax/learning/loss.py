@@ -11,8 +11,8 @@ from qllm_jax.learning.targets import (
     acting_mask,
     double_q_values,
     joint_action,
-    lambda_returns,
     take_actions,
+    window_returns,
 )
 from qllm_jax.types import JointAction, Params, Window
 
@@ -88,14 +88,7 @@ def td_loss(
     next_qs = double_q_values(selector_q, target_q[1:], avail_tp1)
     next_joint = joint_action(target_q[1:], avail_tp1, greedy_actions(selector_q, avail_tp1))
     values_tp1 = mix(target_mixer, next_qs, window.state[1:], next_joint)
-    targets = jax.vmap(lambda_returns, in_axes=(1, 1, 1, 1, None, None), out_axes=1)(
-        window.reward[:-1],
-        values_tp1,
-        window.terminated[:-1],
-        window.truncated[:-1],
-        discount,
-        td_lambda,
-    )
+    targets = window_returns(window, values_tp1, discount, td_lambda)
     mask = jax.vmap(acting_mask, in_axes=1, out_axes=1)(window.last)
     chosen_qs = take_actions(online_q[:-1], window.actions[:-1])
     if transform is not None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from qllm_jax.learning.exploration import greedy_actions
 from qllm_jax.learning.loss import AgentApply, LossMetrics, NetworkParams
 from qllm_jax.learning.policy import acting_mean, gumbel, masked_logits
-from qllm_jax.learning.targets import lambda_returns
+from qllm_jax.learning.targets import window_returns
 from qllm_jax.types import Params, Window
 
 # (params, state [D], actions [N, A]) -> value [1]
@@ -67,13 +67,8 @@ def maddpg_loss(
     avail, state = window.avail_actions, window.state
     target_logits = agent_apply(target_params.agent, window.obs, window.reset)
     best = jax.nn.one_hot(greedy_actions(target_logits, avail), num_actions)
-    targets = jax.vmap(lambda_returns, in_axes=(1, 1, 1, 1, None, None), out_axes=1)(
-        window.reward[:-1],
-        over_slots(target_params.mixer, state[1:], best[1:]),
-        window.terminated[:-1],
-        window.truncated[:-1],
-        discount,
-        td_lambda,
+    targets = window_returns(
+        window, over_slots(target_params.mixer, state[1:], best[1:]), discount, td_lambda
     )
     taken = jax.nn.one_hot(window.actions[:-1], num_actions)  # [T - 1, B, N, A]
     values = over_slots(params.mixer, state[:-1], taken)

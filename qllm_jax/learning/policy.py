@@ -12,7 +12,7 @@ from flax import struct
 
 from qllm_jax.learning.exploration import greedy_actions
 from qllm_jax.learning.loss import AgentApply, LossMetrics, NetworkParams
-from qllm_jax.learning.targets import acting_mask, lambda_returns, take_actions
+from qllm_jax.learning.targets import acting_mask, take_actions, window_returns
 from qllm_jax.types import Params, Window
 
 # (params, local_values [T, B, N], state [T, B, D], reset [T, B]) -> values [T, B, M]
@@ -111,14 +111,7 @@ def prepare_policy_batch(
         td_lambda: `[]` λ.
     """
     log_probs, _, values = _forward(params, window, agent_apply, critic_apply)
-    returns = jax.vmap(lambda_returns, in_axes=(1, 1, 1, 1, None, None), out_axes=1)(
-        window.reward[:-1],
-        values[1:],
-        window.terminated[:-1],
-        window.truncated[:-1],
-        discount,
-        td_lambda,
-    )
+    returns = window_returns(window, values[1:], discount, td_lambda)
     batch = PolicyBatch(
         window=window, log_probs=log_probs, returns=returns, advantages=returns - values[:-1]
     )

@@ -1,4 +1,4 @@
-"""What a value regresses on. No batch axis: callers vmap over windows.
+"""What a value regresses on. No batch axis but in `window_returns`: callers vmap over windows.
 
 Arrays of one window of T slots: `_t` are the T − 1 slots in which the team can act, `_tp1` the
 slots after them.
@@ -7,7 +7,8 @@ slots after them.
 import jax
 import jax.numpy as jnp
 
-from qllm_jax.types import JointAction
+from qllm_jax.learning.exploration import greedy_actions
+from qllm_jax.types import JointAction, Window
 
 
 def double_q_values(
@@ -28,7 +29,7 @@ def double_q_values(
     Returns:
         `[...]`; no gradient flows through it.
     """
-    best = jnp.argmax(jnp.where(avail_actions, selector_q, -jnp.inf), axis=-1)
+    best = greedy_actions(selector_q, avail_actions)
     return jax.lax.stop_gradient(take_actions(target_q, best))
 
 
@@ -51,7 +52,7 @@ def joint_action(q_values: jax.Array, avail_actions: jax.Array, actions: jax.Arr
         `JointAction` with leading axes `[...]`.
     """
     num_actions = q_values.shape[-1]
-    greedy = jnp.argmax(jnp.where(avail_actions, q_values, -jnp.inf), axis=-1)
+    greedy = greedy_actions(q_values, avail_actions)
     return JointAction(
         actions=jax.nn.one_hot(actions, num_actions),
         greedy_actions=jax.nn.one_hot(greedy, num_actions),
@@ -117,6 +118,30 @@ def lambda_returns(
 
     _, returns = jax.lax.scan(body, jnp.zeros_like(values_tp1[0]), (base, decay), reverse=True)
     return jax.lax.stop_gradient(returns)
+
+
+def window_returns(
+    window: Window, values_tp1: jax.Array, discount: jax.Array, td_lambda: jax.Array
+) -> jax.Array:
+    """`lambda_returns` of a batch of windows.
+
+    Args:
+        window: `[T, B, ...]`, with the reward as the loss should see it.
+        values_tp1: `[T - 1, B, M]` bootstrap values of slots 1 to T - 1.
+        discount: `[]` γ.
+        td_lambda: `[]` λ.
+
+    Returns:
+        `[T - 1, B, M]`; no gradient flows through it.
+    """
+    return jax.vmap(lambda_returns, in_axes=(1, 1, 1, 1, None, None), out_axes=1)(
+        window.reward[:-1],
+        values_tp1,
+        window.terminated[:-1],
+        window.truncated[:-1],
+        discount,
+        td_lambda,
+    )
 
 
 def one_step_targets(

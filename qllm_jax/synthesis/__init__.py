@@ -2,7 +2,7 @@
 
 from qllm_jax.synthesis.candidate import Candidate
 from qllm_jax.synthesis.loop import generate
-from qllm_jax.synthesis.measure import ArmMeasurement, MeasureFn, Seeds
+from qllm_jax.synthesis.measurement import ArmMeasurement, MeasureFn, Seeds
 from qllm_jax.synthesis.result import SynthesisEvent, SynthesisResult
 from qllm_jax.synthesis.tournament import make_measure
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from qllm_jax.synthesis.candidate import Candidate
 from qllm_jax.synthesis.duplicates import Duplicates
-from qllm_jax.synthesis.measure import ArmMeasurement, finite_or_last
+from qllm_jax.synthesis.measurement import ArmMeasurement, finite_or_last
 
 _GOOD = 3  # inspiration is drawn from this many next-best candidates
 

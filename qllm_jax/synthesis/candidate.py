@@ -8,7 +8,7 @@ import difflib
 import re
 from typing import Any
 
-from qllm_jax.synthesis.measure import ArmMeasurement
+from qllm_jax.synthesis.measurement import ArmMeasurement
 from qllm_jax.tfcaf import Translation
 from qllm_jax.verify.report import Check, VerificationReport
 

@@ -5,13 +5,10 @@ import dataclasses
 import functools
 import re
 import threading
-from collections.abc import Callable
 from typing import Any
 
-from qllm_jax.config import Config
 from qllm_jax.errors import UserError
-from qllm_jax.llm import Client, Completion, Message, RecordedClient, Request
-from qllm_jax.llm.ledger import Ledger
+from qllm_jax.llm import Completion, Message, RecordedClient, Request
 from qllm_jax.llm.prompts import fill_prompt, strategy_hints
 from qllm_jax.llm.transcripts import (
     completion_from_json,
@@ -26,50 +23,15 @@ from qllm_jax.synthesis.candidate import (
     report_from_json,
     report_to_json,
 )
-from qllm_jax.synthesis.journal import Journal
+from qllm_jax.synthesis.session import Parent, Session
 from qllm_jax.tasks import task_prompt
-from qllm_jax.tasks.spec import TaskSpec
-from qllm_jax.tfcaf import Translation, TranslationError, translate
+from qllm_jax.tfcaf import TranslationError, translate
 from qllm_jax.verify import repair_igm
 from qllm_jax.verify.report import VerificationReport
 
 # Candidates are asked for in threads, but checked one at a time: CPython's `ast` keeps one
 # recursion counter per interpreter, and two threads that build trees upset it (gh-106905).
 _ONE_AT_A_TIME = threading.Lock()
-
-VerifyFn = Callable[[Translation], VerificationReport]
-
-
-@dataclasses.dataclass(frozen=True)
-class Session:
-    """What every step of a run shares."""
-
-    spec: TaskSpec
-    config: Config
-    client: Client
-    journal: Journal
-    ledger: Ledger
-    verify_fn: VerifyFn
-    tell: Callable[..., None]  # (kind, round, candidate="", text="", **values)
-
-
-@dataclasses.dataclass(frozen=True)
-class Parent:
-    """What later rounds start from.
-
-    Attributes:
-        candidate: The best so far.
-        reflection: What was observed about it, as text.
-        inspiration: Source of a good candidate that differs from it; "" where there is none.
-        advice: The evaluator's sentence; "" where there is none.
-        history: Earlier candidates, one line each; "" where none are remembered.
-    """
-
-    candidate: Candidate
-    reflection: str
-    inspiration: str = ""
-    advice: str = ""
-    history: str = ""
 
 
 def propose(session: Session, round_number: int, index: int, parent: Parent | None) -> Candidate:

@@ -10,8 +10,9 @@ from qllm_jax.llm import Message, Request
 from qllm_jax.llm.prompts import fill_prompt
 from qllm_jax.llm.transcripts import observed, without_tags
 from qllm_jax.synthesis.candidate import Candidate
-from qllm_jax.synthesis.coder import Session, journaled_completion
-from qllm_jax.synthesis.measure import ArmMeasurement, finite_or_last, statistical_ties
+from qllm_jax.synthesis.coder import journaled_completion
+from qllm_jax.synthesis.measurement import ArmMeasurement, finite_or_last, statistical_ties
+from qllm_jax.synthesis.session import Session
 from qllm_jax.tasks import task_prompt
 
 ANSWER_SCHEMA: dict[str, Any] = {

@@ -7,11 +7,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from qllm_jax.synthesis.candidate import Candidate, is_candidate_name
-from qllm_jax.synthesis.coder import Session
-from qllm_jax.synthesis.measure import ArmMeasurement, MeasureFn, paired_interval
+from qllm_jax.synthesis.measurement import ArmMeasurement, MeasureFn, paired_interval
 from qllm_jax.synthesis.measuring import measure_finalist
 from qllm_jax.synthesis.result import SynthesisResult
 from qllm_jax.synthesis.rounds import RoundOutcome
+from qllm_jax.synthesis.session import Session
 from qllm_jax.tfcaf import Artifact, make_artifact
 
 

@@ -22,12 +22,12 @@ from qllm_jax.llm import Caps, Client, Ledger, RecordingClient, with_ledger
 from qllm_jax.llm.ledger import FREE_PROVIDERS, parse_prices
 from qllm_jax.llm.transcripts import completion_from_json
 from qllm_jax.synthesis.archive import Archive
-from qllm_jax.synthesis.coder import Parent, Session
 from qllm_jax.synthesis.finish import finish
 from qllm_jax.synthesis.journal import Journal
-from qllm_jax.synthesis.measure import MeasureFn
+from qllm_jax.synthesis.measurement import MeasureFn
 from qllm_jax.synthesis.result import SynthesisEvent, SynthesisResult
 from qllm_jax.synthesis.rounds import RoundOutcome, parent_reflection, play_round
+from qllm_jax.synthesis.session import Parent, Session
 from qllm_jax.synthesis.tournament import make_measure
 from qllm_jax.tasks import rollout_states
 from qllm_jax.tasks.spec import TaskSpec

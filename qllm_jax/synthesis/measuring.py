@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qllm_jax.synthesis.candidate import Candidate
-from qllm_jax.synthesis.coder import Session
-from qllm_jax.synthesis.measure import (
+from qllm_jax.synthesis.measurement import (
     ArmFn,
     ArmMeasurement,
     MeasureFn,
@@ -17,6 +16,7 @@ from qllm_jax.synthesis.measure import (
     measurement_from_json,
     measurement_to_json,
 )
+from qllm_jax.synthesis.session import Session
 
 _FINAL_SEED = 200_000
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from qllm_jax.errors import UserError
 from qllm_jax.llm import AccessError, BudgetError, LlmError
 from qllm_jax.synthesis.candidate import Candidate, candidate_name
-from qllm_jax.synthesis.coder import Parent, Session, propose
+from qllm_jax.synthesis.coder import propose
+from qllm_jax.synthesis.session import Parent, Session
 
 RESUMES = "What was answered is kept; `qllm-jax resume` goes on from there."
 

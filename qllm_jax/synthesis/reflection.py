@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qllm_jax.synthesis.measure import VDN, ArmMeasurement, paired_interval
+from qllm_jax.synthesis.measurement import VDN, ArmMeasurement, paired_interval
 from qllm_jax.tfcaf import Translation
 
 _CURVE_POINTS = 10

@@ -33,7 +33,7 @@ from qllm_jax.llm.prompts import prompt_dir
 from qllm_jax.llm.transcripts import Transcript, read_transcript, write_transcript
 from qllm_jax.synthesis.candidate import candidate_name
 from qllm_jax.synthesis.loop import generate
-from qllm_jax.synthesis.measure import ArmFn, ArmMeasurement, MeasureFn, Seeds
+from qllm_jax.synthesis.measurement import ArmFn, ArmMeasurement, MeasureFn, Seeds
 from qllm_jax.tasks import get_configured_task
 
 AUTHOR = "the QLLM-JAX developers' assistant model"

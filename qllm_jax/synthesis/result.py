@@ -6,7 +6,7 @@ from typing import Any
 
 from qllm_jax.llm.ledger import CostRow
 from qllm_jax.synthesis.candidate import Candidate
-from qllm_jax.synthesis.measure import ArmMeasurement
+from qllm_jax.synthesis.measurement import ArmMeasurement
 from qllm_jax.tfcaf import Artifact
 
 

@@ -12,9 +12,8 @@ from qllm_jax.errors import UserError
 from qllm_jax.llm import AccessError, BudgetError, LlmError
 from qllm_jax.synthesis.archive import Archive
 from qllm_jax.synthesis.candidate import Candidate, is_candidate_name
-from qllm_jax.synthesis.coder import Parent, Session
 from qllm_jax.synthesis.evaluators import Review, kendall_tau, review, select
-from qllm_jax.synthesis.measure import ArmMeasurement, MeasureFn, finite_or_last
+from qllm_jax.synthesis.measurement import ArmMeasurement, MeasureFn, finite_or_last
 from qllm_jax.synthesis.measuring import measure_round
 from qllm_jax.synthesis.proposals import RESUMES, propose_all
 from qllm_jax.synthesis.reflection import (
@@ -23,6 +22,7 @@ from qllm_jax.synthesis.reflection import (
     measurement_text,
     profile_text,
 )
+from qllm_jax.synthesis.session import Parent, Session
 
 
 @dataclasses.dataclass(frozen=True)

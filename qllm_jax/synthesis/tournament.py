@@ -13,7 +13,7 @@ import numpy as np
 
 from qllm_jax.config import Config, LearnerConfig, RunnerConfig
 from qllm_jax.networks import make_mixer
-from qllm_jax.synthesis.measure import (
+from qllm_jax.synthesis.measurement import (
     VDN,
     ArmFn,
     ArmMeasurement,

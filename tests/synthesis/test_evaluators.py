@@ -5,7 +5,7 @@ import json
 import pytest
 
 from qllm_jax.synthesis.evaluators import Review, kendall_tau, parse_review, select
-from qllm_jax.synthesis.measure import ArmMeasurement
+from qllm_jax.synthesis.measurement import ArmMeasurement
 
 NAMES = ["r1c1", "r1c2", "r1c3"]
 

@@ -10,8 +10,9 @@ from qllm_jax.llm.ledger import Ledger
 from qllm_jax.llm.prompts import prompt_dir
 from qllm_jax.llm.transcripts import question_key, read_transcript
 from qllm_jax.synthesis.candidate import Candidate, candidate_name
-from qllm_jax.synthesis.coder import Parent, Session, coder_request, opening_turn
+from qllm_jax.synthesis.coder import coder_request, opening_turn
 from qllm_jax.synthesis.evaluators import parse_review, review_request
+from qllm_jax.synthesis.session import Parent, Session
 from qllm_jax.tasks import get_configured_task
 from qllm_jax.tfcaf import TranslationError, translate
 

@@ -10,7 +10,7 @@ import pytest
 from qllm_jax.config import AgentConfig, Config, LearnerConfig, RunnerConfig, SynthesisConfig
 from qllm_jax.errors import UserError
 from qllm_jax.synthesis import ArmMeasurement, Seeds, make_measure
-from qllm_jax.synthesis.measure import VDN, going_on, num_going_on, rung_ends
+from qllm_jax.synthesis.measurement import VDN, going_on, num_going_on, rung_ends
 from qllm_jax.training import fleet
 from qllm_jax.training.chunk import compile_chunk
 

@@ -5,7 +5,7 @@ import pytest
 
 from qllm_jax.config import Config, LearnerConfig, SynthesisConfig
 from qllm_jax.schedule import make_schedule
-from qllm_jax.synthesis.measure import (
+from qllm_jax.synthesis.measurement import (
     ArmMeasurement,
     mean_interval,
     measurement_from_json,
