@@ -29,7 +29,7 @@ def no_critic(sizes: TeamSizes, config: AgentConfig) -> Mixer:
     ) -> jax.Array:
         return agent_qs
 
-    return Mixer(name="ippo", init=lambda key: {}, apply=apply, monotone=None)
+    return Mixer(name="ippo", init=lambda key: {}, apply=apply, igm=None)
 
 
 def state_value(sizes: TeamSizes, config: AgentConfig) -> Mixer:
@@ -52,7 +52,7 @@ def state_value(sizes: TeamSizes, config: AgentConfig) -> Mixer:
         name="mappo",
         init=network.init,
         apply=_nothing,
-        monotone=None,
+        igm=None,
         apply_sequence=apply_sequence,
     )
 
@@ -86,7 +86,7 @@ def counterfactual(sizes: TeamSizes, config: AgentConfig) -> Mixer:
 
         return jax.vmap(of_agent)(jnp.eye(num_agents)).reshape(-1)
 
-    return Mixer(name="coma", init=init, apply=_nothing, monotone=None, apply_joint=apply_joint)
+    return Mixer(name="coma", init=init, apply=_nothing, igm=None, apply_joint=apply_joint)
 
 
 def joint_value(sizes: TeamSizes, config: AgentConfig) -> Mixer:
@@ -111,7 +111,7 @@ def joint_value(sizes: TeamSizes, config: AgentConfig) -> Mixer:
         read = jnp.concatenate([state, joint.actions.reshape(-1)])
         return jnp.asarray(network.apply({"params": params}, read))
 
-    return Mixer(name="maddpg", init=init, apply=_nothing, monotone=None, apply_joint=apply_joint)
+    return Mixer(name="maddpg", init=init, apply=_nothing, igm=None, apply_joint=apply_joint)
 
 
 def _nothing(params: Params, agent_qs: jax.Array, state: jax.Array, hyper: MixerHyper) -> jax.Array:

@@ -65,8 +65,8 @@ class Mixer:
         init: `key -> params`; `{}` where nothing is learned. The key is consumed.
         apply: `(params, agent_qs [N], state [D], hyper) -> values [M]`: M = 1 for a joint value
             q_tot, M = N for independent learners. Every value regresses on the team reward.
-        monotone: Every credit is ≥ 0 and the greedy joint action is each agent's own (IGM), by
-            construction; None where it depends on the function (TFCAF) or on what was learned.
+        igm: The greedy joint action is each agent's own (individual-global-max), by construction;
+            None where it depends on the function (TFCAF) or on what was learned.
         apply_joint: `(params, agent_qs [N], state [D], hyper, joint) -> values [M]`, for a mixer
             whose value depends on which actions were taken: it is then what is regressed, and
             `apply` is the value that the agents' greedy actions stand for.
@@ -81,7 +81,7 @@ class Mixer:
     name: str
     init: Callable[[jax.Array], Params]
     apply: Callable[[Params, jax.Array, jax.Array, MixerHyper], jax.Array]
-    monotone: bool | None
+    igm: bool | None
     apply_joint: JointFunction | None = None
     extra_loss: JointFunction | None = None
     transform: Callable[[Params, jax.Array, jax.Array], jax.Array] | None = None

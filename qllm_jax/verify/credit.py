@@ -4,7 +4,7 @@ import numpy as np
 
 from qllm_jax.verify.igm import Analysis
 from qllm_jax.verify.measurement import Measurement, finite_rows, group_rows, unequal
-from qllm_jax.verify.points import SAMPLES, Points
+from qllm_jax.verify.points import SAMPLES, Points, Sample
 from qllm_jax.verify.report import Check, IgmMode
 
 CREDITED = 1e-6  # |credit| above which an agent counts as credited
@@ -70,8 +70,7 @@ def _listed(numbers: np.ndarray) -> str:
 def state_check(points: Points, measurement: Measurement, analysis: Analysis) -> Check:
     """Does q_tot change with the state?"""
     name = "state-used"
-    shared = np.arange(0, points.num_states * SAMPLES, SAMPLES)  # the same values, other states
-    shared = finite_rows(measurement, shared)
+    shared = finite_rows(measurement, points.rows_of(Sample.SHARED))
     values = measurement.values[shared]
     moved = len(values) > 1 and bool(np.ptp(values) > CREDITED * max(1.0, np.abs(values).max()))
     if moved:
@@ -84,7 +83,7 @@ def state_check(points: Points, measurement: Measurement, analysis: Analysis) ->
     return Check(
         name, False, "q_tot does not change with the state. Read the features that say how much "
         "each agent contributes.", required=False,
-        failing_input=points.failing_input(0),
+        failing_input=points.failing_input(int(points.rows_of(Sample.SHARED)[0])),
     )  # fmt: skip
 
 
@@ -121,7 +120,7 @@ def scale_checks(points: Points, measurement: Measurement) -> list[Check]:
 
 
 def _offset_check(points: Points, measurement: Measurement) -> Check:
-    zero_rows = np.arange(1, points.num_states * SAMPLES, SAMPLES)  # agent values all zero
+    zero_rows = points.rows_of(Sample.ZERO)
     offsets = np.abs(measurement.values[finite_rows(measurement, zero_rows)])
     offset = float(np.median(offsets)) if len(offsets) else 0.0
     if offset <= MOST_OFFSET:
@@ -131,7 +130,7 @@ def _offset_check(points: Points, measurement: Measurement) -> Check:
         "offset", False,
         f"at agent_qs = 0, |q_tot| has median {offset:.3g}, above {MOST_OFFSET:g}: it drowns the "
         "agents' values. Drop or scale down the terms that do not multiply agent_qs.",
-        required=False, failing_input=points.failing_input(1),
+        required=False, failing_input=points.failing_input(int(zero_rows[0])),
     )  # fmt: skip
 
 

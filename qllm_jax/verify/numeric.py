@@ -38,7 +38,7 @@ def finite_checks(points: Points, measurement: Measurement) -> list[Check]:
         bad_values = ~np.isfinite(measurement.values[rows])
         bad_credits = ~np.isfinite(measurement.credits[rows]).all(1)
         checks.append(
-            _finite_check("value" + suffix, "q_tot", place, fix, rows, bad_values, points)
+            _finite_check("value" + suffix, "q_tot", group, place, fix, bad_values, points)
         )
         why = (
             "A value that is only selected away by `where` still spoils the gradient: make its "
@@ -46,24 +46,26 @@ def finite_checks(points: Points, measurement: Measurement) -> list[Check]:
         )  # fmt: skip
         name = "the credit ∂q_tot/∂agent_qs"
         checks.append(
-            _finite_check("credit" + suffix, name, place, why + fix, rows, bad_credits, points)
+            _finite_check("credit" + suffix, name, group, place, why + fix, bad_credits, points)
         )
     return checks
 
 
 def _finite_check(
-    name: str, what: str, place: str, fix: str, rows: np.ndarray, bad: np.ndarray, points: Points
+    name: str, what: str, group: str, place: str, fix: str, bad: np.ndarray, points: Points
 ) -> Check:
+    """Of one group, in which `bad` marks the rows that are not finite; `place` is how it is told."""
+    rows = group_rows(points, group)
     if not bad.any():
         return Check(f"finite-{name}", True, f"{what} is finite on {len(rows)} points: {place}.")
     row = int(rows[np.flatnonzero(bad)[0]])
     where = place
-    if place == "edge states":
+    if group == "edge":
         where = f"edge state {points.edge_names[row - points.groups['edge'].start]!r} and others"
         where = where if bad.sum() > SAMPLES else where.removesuffix(" and others")
     detail = f"{what} is NaN or infinite on {int(bad.sum())} of {len(rows)} points ({where}). {fix}"
     # Ten times a made-up state proves nothing; large agent values in ordinary states do.
-    made_up = place == "large values" and not points.real and not bad[: NUM_LARGE // 2].any()
+    made_up = group == "large" and not points.real and not bad[: NUM_LARGE // 2].any()
     return Check(f"finite-{name}", False, detail, not made_up, points.failing_input(row))
 
 

@@ -1,6 +1,7 @@
 """The points that a function is tried on: agent values and states, in named groups."""
 
 import dataclasses
+import enum
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,7 +12,19 @@ import numpy as np
 from qllm_jax.errors import UserError
 from qllm_jax.tasks.spec import TaskSpec
 
-SAMPLES = 6  # agent values per state; see `agent_values`
+
+class Sample(enum.IntEnum):
+    """Which of a state's agent values a row holds; the order of `agent_values`."""
+
+    SHARED = 0  # the same for every state
+    ZERO = 1
+    NORMAL = 2  # standard normal
+    WIDE = 3  # ten times that
+    UNIFORM = 4  # in [0, 1]
+    EQUAL = 5  # all agents equal
+
+
+SAMPLES = len(Sample)  # agent values per state
 LARGE_QS = 1e3  # magnitude of agent values in the group "large"
 LARGE_FACTOR = 10.0  # … and the factor on the state
 NUM_LARGE = 32
@@ -43,6 +56,11 @@ class Points:
     originals: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     permutations: np.ndarray | None = None
 
+    def rows_of(self, sample: Sample, group: str = "states") -> np.ndarray:
+        """The rows of a group of `SAMPLES` per state that hold one kind of agent values."""
+        rows = self.groups[group]
+        return np.arange(rows.start + sample, rows.stop, SAMPLES)
+
     def failing_input(self, row: int) -> dict[str, Any]:
         """One point as plain lists, for a report."""
         return {
@@ -54,22 +72,20 @@ class Points:
 def agent_values(rng: np.random.Generator, num_states: int, num_agents: int) -> np.ndarray:
     """Agent values to try with each state, `[K, SAMPLES, N]`.
 
-    In order: the same values for every state; all zero; standard normal; ten times that;
-    uniform in [0, 1]; all agents equal.
+    Entry `[:, s]` holds those of `Sample(s)`.
     """
     shape = (num_states, num_agents)
     shared = np.broadcast_to(rng.normal(size=num_agents), shape)
     equal = np.broadcast_to(rng.normal(size=(num_states, 1)), shape)
-    samples = [
-        shared,
-        np.zeros(shape),
-        rng.normal(size=shape),
-        10 * rng.normal(size=shape),
-        rng.uniform(size=shape),
-        equal,
-    ]
-    assert len(samples) == SAMPLES
-    return np.stack(samples, 1).astype(np.float32)
+    samples = {
+        Sample.SHARED: shared,
+        Sample.ZERO: np.zeros(shape),
+        Sample.NORMAL: rng.normal(size=shape),
+        Sample.WIDE: 10 * rng.normal(size=shape),
+        Sample.UNIFORM: rng.uniform(size=shape),
+        Sample.EQUAL: equal,
+    }
+    return np.stack([samples[sample] for sample in Sample], 1).astype(np.float32)
 
 
 def check_states(states: Any, state_dim: int) -> np.ndarray:
@@ -206,7 +222,7 @@ def _relabelled(
     """Some points as they look after interchangeable agents changed places."""
     if spec is None or spec.relabel_state is None or not spec.interchangeable:
         return None
-    rows = np.arange(2, len(agent_qs), SAMPLES)[:_NUM_RELABELLED]
+    rows = np.arange(Sample.NORMAL, len(agent_qs), SAMPLES)[:_NUM_RELABELLED]
     parts = []
     for permutation in permutations_of(spec.interchangeable, agent_qs.shape[1]):
         move = _relabel_fn(spec.relabel_state, permutation)

@@ -13,7 +13,7 @@ from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.verify import credit, numeric, static
 from qllm_jax.verify.igm import Analysis, analyse
 from qllm_jax.verify.measurement import Measurement, measurement_of
-from qllm_jax.verify.points import SAMPLES, Points, check_states, make_points
+from qllm_jax.verify.points import SAMPLES, Points, Sample, check_states, make_points
 from qllm_jax.verify.pool import POOL, WorkerPool, WorkerStopped
 from qllm_jax.verify.report import Check, IgmMode, VerificationReport
 from qllm_jax.verify.worker import describe, trace
@@ -164,9 +164,10 @@ def _measure(
 ) -> Measurement | Check:
     """The numeric run in the child; a failed `Check` where it did not come to an end."""
     largest = static.cost(value_jaxpr.jaxpr).largest
-    firsts = [points.groups[name].start + 2 for name in ("states", "edge") if name in points.groups]
-    middle = points.groups["states"].stop - SAMPLES + 4
-    single = tuple(dict.fromkeys([*firsts, middle]))
+    named = [name for name in ("states", "edge") if name in points.groups]
+    firsts = [int(points.rows_of(Sample.NORMAL, name)[0]) for name in named]
+    last = int(points.rows_of(Sample.UNIFORM)[-1])
+    single = tuple(dict.fromkeys([*firsts, last]))
     header = {
         "kind": "measure",
         "source": translation.source,

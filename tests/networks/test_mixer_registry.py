@@ -146,7 +146,7 @@ def test_gradients_reach_every_agent_and_every_parameter(mixer):
 
 
 def test_monotone_mixers_give_no_negative_credit(mixer):
-    if mixer.monotone is None:
+    if mixer.igm is None:
         return
     jacobian = jax.jacobian(lambda params, qs, s: mixer.apply(params, qs, s, HYPER), argnums=1)
     assert np.all(np.asarray(over_sets(jacobian, mixer, normal(6, N), normal(7, D))) >= 0)
@@ -154,7 +154,7 @@ def test_monotone_mixers_give_no_negative_credit(mixer):
 
 def test_igm_on_every_joint_action(mixer):
     """Where IGM is claimed, the best joint action is each agent's best, whatever was learned."""
-    if mixer.monotone is None:
+    if mixer.igm is None:
         return
     choices = jnp.array(list(itertools.product(range(A), repeat=N)), jnp.int32)
 

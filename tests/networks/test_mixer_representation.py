@@ -83,7 +83,7 @@ def test_vdn_fits_the_additive_part_and_no_more():
     [
         name
         for name in mixer_names()
-        if name != "iql" and build(name).monotone and build(name).apply_joint is None
+        if name != "iql" and build(name).igm and build(name).apply_joint is None
     ],
 )
 def test_monotone_mixers_cannot_represent_the_climbing_game(name):

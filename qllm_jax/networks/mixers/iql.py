@@ -19,4 +19,4 @@ def make(config: MixerConfig, sizes: TeamSizes, tfcafs: tuple[TfcafFunction, ...
     ) -> jax.Array:
         return agent_qs
 
-    return Mixer(name="iql", init=lambda key: {}, apply=apply, monotone=True)
+    return Mixer(name="iql", init=lambda key: {}, apply=apply, igm=True)

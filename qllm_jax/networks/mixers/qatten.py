@@ -65,4 +65,4 @@ def make(config: MixerConfig, sizes: TeamSizes, tfcafs: tuple[TfcafFunction, ...
     ) -> jax.Array:
         return jnp.asarray(network.apply({"params": params}, agent_qs, state))[None]
 
-    return Mixer(name="qatten", init=init, apply=apply, monotone=True)
+    return Mixer(name="qatten", init=init, apply=apply, igm=True)

@@ -81,4 +81,4 @@ def make(config: MixerConfig, sizes: TeamSizes, tfcafs: tuple[TfcafFunction, ...
         q_tot = jnp.asarray(network.apply({"params": params}, agent_qs, state))
         return q_tot[None]
 
-    return Mixer(name="qmix", init=init, apply=apply, monotone=True)
+    return Mixer(name="qmix", init=init, apply=apply, igm=True)

@@ -101,4 +101,4 @@ def make(config: MixerConfig, sizes: TeamSizes, tfcafs: tuple[TfcafFunction, ...
         q_tot = jnp.sum(scale * agent_qs + shift) + jnp.sum((weights - 1.0) * advantage)
         return q_tot[None]
 
-    return Mixer(name="qplex", init=init, apply=apply, monotone=True, apply_joint=apply_joint)
+    return Mixer(name="qplex", init=init, apply=apply, igm=True, apply_joint=apply_joint)

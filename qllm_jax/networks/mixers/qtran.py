@@ -71,7 +71,7 @@ def make(config: MixerConfig, sizes: TeamSizes, tfcafs: tuple[TfcafFunction, ...
         name="qtran",
         init=init,
         apply=apply,
-        monotone=None,
+        igm=None,
         apply_joint=apply_joint,
         extra_loss=extra_loss,
     )

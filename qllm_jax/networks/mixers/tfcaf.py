@@ -36,7 +36,7 @@ def make(config: MixerConfig, sizes: TeamSizes, tfcafs: tuple[TfcafFunction, ...
             q_tot = _select(tfcafs, agent_qs, state, hyper.candidate)
         return (hyper.scale * q_tot)[None]
 
-    return Mixer(name="tfcaf", init=lambda key: {}, apply=apply, monotone=None)
+    return Mixer(name="tfcaf", init=lambda key: {}, apply=apply, igm=None)
 
 
 def _select(

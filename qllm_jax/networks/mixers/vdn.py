@@ -20,4 +20,4 @@ def make(config: MixerConfig, sizes: TeamSizes, tfcafs: tuple[TfcafFunction, ...
     ) -> jax.Array:
         return jnp.sum(agent_qs, keepdims=True)
 
-    return Mixer(name="vdn", init=lambda key: {}, apply=apply, monotone=True)
+    return Mixer(name="vdn", init=lambda key: {}, apply=apply, igm=True)
