@@ -12,6 +12,7 @@ from qllm_jax.tfcaf import limits
 from qllm_jax.tfcaf.code import words
 from qllm_jax.tfcaf.contract import TranslationError
 from qllm_jax.tfcaf.lifting import lift
+from qllm_jax.tfcaf.prelude import HELPERS
 
 ALLOWED_NODES: tuple[type[ast.AST], ...] = (
     *(ast.Module, ast.FunctionDef, ast.arguments, ast.arg, ast.Return, ast.Lambda),
@@ -275,8 +276,6 @@ def _check_name(
 
 def _is_ours(name: str) -> bool:
     """Whether a name is one of the small helpers that we emit; their text is compared later."""
-    from qllm_jax.tfcaf.prelude import HELPERS
-
     return name in HELPERS
 
 

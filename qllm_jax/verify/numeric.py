@@ -54,7 +54,7 @@ def finite_checks(points: Points, measurement: Measurement) -> list[Check]:
 def _finite_check(
     name: str, what: str, group: str, place: str, fix: str, bad: np.ndarray, points: Points
 ) -> Check:
-    """Of one group, in which `bad` marks the rows that are not finite; `place` is how it is told."""
+    """Of a group, in which `bad` marks the rows that are not finite; `place` is how it is told."""
     rows = group_rows(points, group)
     if not bad.any():
         return Check(f"finite-{name}", True, f"{what} is finite on {len(rows)} points: {place}.")

@@ -10,8 +10,16 @@ from qllm_jax.tfcaf import limits
 from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.interpreter import branches, builtin_numbers, standard_library, statics
 from qllm_jax.tfcaf.interpreter.builtin_numbers import Handler, code_of, expect, varying
-from qllm_jax.tfcaf.interpreter.expressions import binary, check_items, compare, plain
+from qllm_jax.tfcaf.interpreter.expressions import (
+    binary,
+    check_items,
+    compare,
+    plain,
+    static_key,
+    truth_array,
+)
 from qllm_jax.tfcaf.interpreter.forms import emittable, is_static, item_of, named, static_truth
+from qllm_jax.tfcaf.interpreter.iteration import iterate, rows_of
 from qllm_jax.tfcaf.interpreter.standard_library import items_of
 from qllm_jax.tfcaf.interpreter.state import Run
 from qllm_jax.tfcaf.values import (
@@ -23,6 +31,7 @@ from qllm_jax.tfcaf.values import (
     Mapping,
     Masked,
     Sequence,
+    SliceValue,
     Static,
     Value,
     describe,
@@ -106,8 +115,6 @@ def _batch_range(run: Run, args: list[Value], code: Code) -> Value:
 
 def _rows(run: Run, value: Value) -> Sequence | None:
     """The samples of a batched array or list; None where it is neither."""
-    from qllm_jax.tfcaf.interpreter.iteration import rows_of
-
     if isinstance(value, Array) and value.shape[:1] == (Batch(),):
         return rows_of(run, value)
     return value if isinstance(value, Sequence) and value.of_batch else None
@@ -185,8 +192,6 @@ def _make_list(kind: str) -> Handler:
 
 
 def _dict(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
-    from qllm_jax.tfcaf.interpreter.expressions import static_key
-
     entries: dict[Any, Value] = {}
     for argument in args[:1]:
         if isinstance(argument, Mapping):
@@ -219,8 +224,6 @@ def _extreme(name: str) -> Handler:
     """`min` and `max` of static numbers, or of single numbers of the data."""
 
     def handler(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
-        from qllm_jax.tfcaf.interpreter.iteration import iterate
-
         if kwargs and set(kwargs) == {"key"} and len(args) == 1:
             reverse = {"reverse": static(True)} if name == "max" else {}
             ordered = _sorted(run, args, {**kwargs, **reverse})
@@ -268,8 +271,6 @@ def _any_all(name: str) -> Handler:
             found = [static_truth(run, item) for item in items]
             value = any(found) if name == "any" else all(found)
             return Static(value, code_of(name, args), varying(items))
-        from qllm_jax.tfcaf.interpreter.expressions import truth_array
-
         ctx = run.context(name)
         tests = [truth_array(run, ctx.array(item)) for item in items]
         code = tests[0].code
@@ -308,8 +309,6 @@ def _pow(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
 
 
 def _slice(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
-    from qllm_jax.tfcaf.values import SliceValue
-
     expect(run, "slice", args, (1, 2, 3))
     if len(args) == 1:
         args = [static(None), *args]

@@ -12,6 +12,7 @@ from qllm_jax.tfcaf.interpreter.forms import item_of
 from qllm_jax.tfcaf.interpreter.functions import call_function
 from qllm_jax.tfcaf.interpreter.indexing import subscript
 from qllm_jax.tfcaf.interpreter.names import refuse_dangerous
+from qllm_jax.tfcaf.interpreter.program import load_module_name
 from qllm_jax.tfcaf.interpreter.state import Run, expression
 from qllm_jax.tfcaf.lifting import origin
 from qllm_jax.tfcaf.ops import registry
@@ -123,8 +124,6 @@ def call_object(
     run: Run, receiver: Sequence, name: str, args: list[Value], kwargs: dict[str, Value]
 ) -> Value:
     """Call a method of an object whose class the source defines."""
-    from qllm_jax.tfcaf.interpreter.program import load_module_name
-
     found = run.module_nodes.get(f"{receiver.owner}_{name}")
     made = origin(found) if found is not None else None
     if made is None:

@@ -11,7 +11,9 @@ from typing import Any
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf import limits
 from qllm_jax.tfcaf.code import Code
+from qllm_jax.tfcaf.contract import TranslationError
 from qllm_jax.tfcaf.interpreter import statics
+from qllm_jax.tfcaf.interpreter.definitions import make_function
 from qllm_jax.tfcaf.interpreter.forms import is_static, item_of, named, static_truth
 from qllm_jax.tfcaf.interpreter.state import Run, expression
 from qllm_jax.tfcaf.ops import operators
@@ -312,8 +314,6 @@ def _ternary(run: Run, node: ast.IfExp) -> Value:
     value = run.evaluate(node.body if taken else node.orelse)
     if not (isinstance(test, Static) and test.varying):
         return value
-    from qllm_jax.tfcaf.contract import TranslationError
-
     try:
         other = run.evaluate(node.orelse if taken else node.body)
     except TranslationError as error:
@@ -341,8 +341,6 @@ def _slice(run: Run, node: ast.Slice) -> Value:
 
 @expression(ast.Lambda)
 def _lambda(run: Run, node: ast.Lambda) -> Value:
-    from qllm_jax.tfcaf.interpreter.definitions import make_function
-
     return make_function(run, node)
 
 

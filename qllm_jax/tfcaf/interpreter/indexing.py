@@ -12,6 +12,7 @@ import re
 
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf.code import Code
+from qllm_jax.tfcaf.interpreter.expressions import static_key
 from qllm_jax.tfcaf.interpreter.forms import item_of, named
 from qllm_jax.tfcaf.interpreter.index_parts import Index, resolve, static_int
 from qllm_jax.tfcaf.interpreter.state import Run, expression
@@ -92,8 +93,6 @@ def _sequence_item(run: Run, owner: Sequence, index: Value) -> Value:
 
 
 def _mapping_item(run: Run, owner: Mapping, index: Value) -> Value:
-    from qllm_jax.tfcaf.interpreter.expressions import static_key
-
     key = static_key(run, index)
     if key not in owner.entries:
         raise run.refuse("index-range", f"The dict has no key {key!r}.", "Use a key it has.")

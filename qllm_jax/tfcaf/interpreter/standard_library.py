@@ -18,6 +18,8 @@ from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.interpreter.builtin_numbers import Handler, expect
 from qllm_jax.tfcaf.interpreter.expressions import binary, check_items, compare, plain, unary
 from qllm_jax.tfcaf.interpreter.forms import item_of
+from qllm_jax.tfcaf.interpreter.indexing import subscript
+from qllm_jax.tfcaf.interpreter.iteration import iterate
 from qllm_jax.tfcaf.interpreter.state import Run
 from qllm_jax.tfcaf.values import Sequence, Static, Transformed, Value
 
@@ -30,8 +32,6 @@ def items_of(run: Run, value: Value, what: str) -> list[Value]:
     Raises:
         TranslationError: Rule "mixes-batch": it goes over the samples of the batch.
     """
-    from qllm_jax.tfcaf.interpreter.iteration import iterate
-
     sequence = iterate(run, value)
     if sequence.of_batch:
         raise run.refuse(
@@ -225,8 +225,6 @@ def _itemgetter(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
     index = args[0]
 
     def apply(run: Run, given: list[Value], keywords: dict[str, Value]) -> Value:
-        from qllm_jax.tfcaf.interpreter.indexing import subscript
-
         expect(run, "itemgetter()", given, (1,))
         return subscript(run, given[0], index)
 

@@ -15,6 +15,7 @@ from qllm_jax.tfcaf.interpreter.definitions import make_function
 from qllm_jax.tfcaf.interpreter.expressions import binary, truth_array
 from qllm_jax.tfcaf.interpreter.forms import emittable, static_truth
 from qllm_jax.tfcaf.interpreter.functions import stopped
+from qllm_jax.tfcaf.interpreter.program import bind_import
 from qllm_jax.tfcaf.interpreter.state import Leave, Run, statement
 from qllm_jax.tfcaf.interpreter.targets import store, store_rows
 from qllm_jax.tfcaf.values import (
@@ -246,8 +247,6 @@ def _with(run: Run, node: ast.With) -> Leave | None:
 
 @statement(ast.Import, ast.ImportFrom)
 def _import(run: Run, node: ast.Import | ast.ImportFrom) -> None:
-    from qllm_jax.tfcaf.interpreter.program import bind_import
-
     bind_import(run, node)
 
 

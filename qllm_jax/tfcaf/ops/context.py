@@ -16,6 +16,7 @@ from qllm_jax.tfcaf import limits
 from qllm_jax.tfcaf.code import Code, words
 from qllm_jax.tfcaf.contract import TranslationError
 from qllm_jax.tfcaf.values import (
+    JNP_DTYPE,
     Array,
     Batch,
     Dim,
@@ -317,8 +318,6 @@ class OpCall:
         """`x.astype(…)`, or `x` itself where it has that dtype."""
         if x.dtype == kind:
             return x
-        from qllm_jax.tfcaf.values import JNP_DTYPE
-
         if x.weak and isinstance(x.const, bool | int | float):
             return self._cast_number(x, kind)
         code = c.method(self.atom(x), "astype", [Code(JNP_DTYPE[kind])], {})

@@ -7,6 +7,7 @@ from typing import Any
 
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf.code import Code
+from qllm_jax.tfcaf.ops import operators
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.ops.numpy_like import last_name
 from qllm_jax.tfcaf.ops.registry import op
@@ -61,8 +62,6 @@ def _check_mode(ctx: OpCall, mode: Value, usual: str) -> None:
 
 
 def _combined(ctx: OpCall, name: str, before: Array, given: Array) -> Array:
-    from qllm_jax.tfcaf.ops import operators
-
     if name in _BY_MASK:
         return operators.binary(ctx, _BY_MASK[name], before, given)
     code = c.call(f"jnp.{name}imum", [before, given])

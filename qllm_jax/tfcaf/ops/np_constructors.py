@@ -17,6 +17,7 @@ from qllm_jax.tfcaf.values import (
     JNP_DTYPE,
     Array,
     Batch,
+    Dropped,
     Kind,
     Sequence,
     Static,
@@ -275,6 +276,4 @@ def machine_limits(ctx: OpCall, kind: Value) -> Value:
 @op("numpy", "@flags @device", "x")
 def meaningless(ctx: OpCall, x: Value) -> Value:
     """Where an array lives means nothing here."""
-    from qllm_jax.tfcaf.values import Dropped
-
     return Dropped("a device")

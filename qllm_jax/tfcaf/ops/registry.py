@@ -45,8 +45,9 @@ import difflib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.contract import TranslationError
-from qllm_jax.tfcaf.values import Dropped, DType, Kind, Static, Value, static
+from qllm_jax.tfcaf.values import JNP_DTYPE, Dropped, DType, Kind, Static, Value, static
 
 Handler = Callable[..., Value]
 H = TypeVar("H", bound=Handler)
@@ -129,9 +130,6 @@ def dropped(path: str, what: str) -> None:
 
 
 def _dtype_code(kind: Kind) -> Any:
-    from qllm_jax.tfcaf.code import Code
-    from qllm_jax.tfcaf.values import JNP_DTYPE
-
     return Code(JNP_DTYPE[kind])
 
 

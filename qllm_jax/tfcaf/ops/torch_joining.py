@@ -8,6 +8,7 @@ from collections.abc import Callable
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf.ops import np_joining
 from qllm_jax.tfcaf.ops.context import OpCall
+from qllm_jax.tfcaf.ops.np_rearranging import split_bounds
 from qllm_jax.tfcaf.ops.registry import op
 from qllm_jax.tfcaf.ops.torch_elementwise import same
 from qllm_jax.tfcaf.values import Array, Sequence, Value, View, static
@@ -100,8 +101,6 @@ def chunk(ctx: OpCall, x: Value, count: Value, axis: Value) -> Value:
 )
 def tensor_split(ctx: OpCall, x: Value, sections: Value, axis: Value) -> Value:
     """So many parts, as equal as can be, or parts between indices."""
-    from qllm_jax.tfcaf.ops.np_rearranging import split_bounds
-
     x = ctx.array(x)
     along = ctx.axis(x, axis)
     bounds = split_bounds(ctx, ctx.fixed_size(x, along), sections, "array_split")

@@ -12,6 +12,7 @@ from qllm_jax.tfcaf.ops import operators
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.ops.np_reductions import reduced_shape
 from qllm_jax.tfcaf.ops.registry import op
+from qllm_jax.tfcaf.ops.torch_linalg import vector_norm
 from qllm_jax.tfcaf.values import (
     Array,
     Batch,
@@ -386,7 +387,5 @@ def quantile(
 @op("torch", "torch.dist .dist", "x|input, other, p=2")
 def dist(ctx: OpCall, x: Value, other: Value, p: Value) -> Array:
     """The norm of a difference."""
-    from qllm_jax.tfcaf.ops.torch_linalg import vector_norm
-
     apart = operators.binary(ctx, ast.Sub, x, other)
     return vector_norm(ctx, apart, ctx.number(p), static(None), static(False))

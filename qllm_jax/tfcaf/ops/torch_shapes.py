@@ -7,6 +7,7 @@ from typing import Any
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.ops import np_rearranging, np_shapes
+from qllm_jax.tfcaf.ops.common import shape_of
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.ops.registry import op
 from qllm_jax.tfcaf.ops.torch_elementwise import same
@@ -289,7 +290,6 @@ def atleast(ctx: OpCall, x: Value) -> Value:
 def size(ctx: OpCall, x: Value, axis: Value) -> Value:
     """The shape, or one size of it."""
     from qllm_jax.tfcaf.interpreter.forms import item_of
-    from qllm_jax.tfcaf.ops.common import shape_of
 
     x = ctx.array(x)
     shape = shape_of(ctx, x)
