@@ -9,8 +9,9 @@ task ──► prompt ──► coder (LLM) ──► translate ──► verify
                                               run directory ──► statistics ──► report
 
 import qllm_jax
-result = qllm_jax.train(config)      # the same Config that the command line composes
-result.metrics["return"]             # [S, E]
+from qllm_jax.compose import compose_config
+result = qllm_jax.train(compose_config(["task=matrix/climbing", "mixer=vdn"]))
+result.metrics["return"]             # [S, E]: seeds, evaluations
 """
 
 from typing import TYPE_CHECKING, Any

@@ -6,7 +6,7 @@
     parts.py        environment, acting, replay, iteration, evaluation, timed alone
     shown.py        the table, the figure and the record
 
-Called by the pipeline; `benchmarks/throughput.py` puts JaxMARL's own scripts beside it.
+Called by `jobs.bench`; `benchmarks/throughput.py` puts JaxMARL's own scripts beside it.
 """
 
 from qllm_jax.bench.machine import Machine, measure_machine, processor_name

@@ -7,7 +7,7 @@
 
 Settings that are arrays in the compiled program (learning rate, discount, …) are an axis of it
 beside the seeds; others (sizes, periods) are grouped, one compilation a group. Every setting sees
-the same seeds. Called by the pipeline.
+the same seeds. Called by `jobs.sweep`.
 """
 
 from qllm_jax.sweep.outcome import SettingResult, SweepResult

@@ -1,7 +1,7 @@
 """Which library a source is written for, and whether its function takes a batch.
 
 Decided from the syntax alone: imports, the modules that are used, methods and keywords, and for
-the batch annotations and words. Imports nothing of ours but the contract. Called by `translate`.
+the batch annotations and words. Imports `code` and the contract. Called by `translate`.
 """
 
 import ast

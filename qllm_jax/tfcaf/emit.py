@@ -3,7 +3,7 @@
 A loop body or helper is interpreted once per iteration or call. Each time gives a list of
 statements; where the lists merge, one body serves all and the loop or helper is kept. A static
 `if` that depends on the loop variable keeps its condition, and each iteration knows one of its
-branches. Imports `layout`. Called by the interpreter and by `translate`.
+branches. Imports `layout`. Called by the interpreter.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Parse a source and refuse every piece of syntax that is not on the list. Nothing is executed.
 
 An allow-list of AST node classes: a node class of a newer Python is refused because it is not
-on it. Imports `contract` and `limits`. Called by `translate`.
+on it. Imports nothing above it. Called by `translate`;
+its tables of names are read by `module_level` and the interpreter.
 """
 
 import ast

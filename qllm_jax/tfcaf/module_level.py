@@ -1,7 +1,7 @@
 """What stands beside the function: which one is meant, and what else may be at module level.
 
 Statements that the function does not need (example calls, a main guard) are left out unread, but
-only if they are harmless by name. Imports the grammar and the registry. Called by `translate`.
+only if they are harmless by name. Imports the grammar and lifting. Called by `translate`.
 """
 
 from __future__ import annotations

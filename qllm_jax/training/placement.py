@@ -1,6 +1,6 @@
 """Where runs live: spread over this process's devices, with padding that fills them.
 
-Called by the runner, and by benchmarks that time a compiled chunk.
+Called where chunks are compiled and filled, and by what times a compiled chunk.
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """What a loop or an unpack goes over, and how its names are bound in a pass.
 
-Called by `loops`, `comprehensions`, `batch_loops`, `statements` and the builtins that iterate.
+Called by `loops`, `comprehensions`, `batch_loops`, `targets` and the builtins that iterate.
 """
 
 from __future__ import annotations

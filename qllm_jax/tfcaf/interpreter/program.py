@@ -1,6 +1,7 @@
 """A whole source: its imports, constants and functions, and the one function that is wanted.
 
-Module-level names are interpreted only when something reads them. Called by `translate`.
+Module-level names are interpreted only when something reads them. Called by `translate`,
+and by the interpreter where a module-level name is read.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What every dialect's arrays have: shape, dtype; and making arrays of Python lists.
 
-Imports the registry's context and values. Used by the interpreter and by all dialects' tables.
+Imports the registry's context and values. Used by the interpreter's state and by the tables of
+shapes and constructors.
 """
 
 from __future__ import annotations

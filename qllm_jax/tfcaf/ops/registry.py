@@ -33,7 +33,7 @@ Semantics that need more than an expression go to a named helper of `prelude` th
 Constants and dtypes of a module: `constant("np.pi", math.pi)`, `dtype("np.float64", "float")`.
 Methods in place (`add_`) need no entry: the engine applies `.add` and updates the receiver.
 
-Imports only `values`, `contract` and `errors`. Filled by the modules beside it when the package
+Imports only `code`, `contract` and `values`. Filled by the modules beside it when the package
 `ops` is imported; read by the interpreter.
 """
 
