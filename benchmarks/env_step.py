@@ -2,8 +2,9 @@
 
     python benchmarks/env_step.py [task ...] [--envs 1 128 4096] [--output FILE]
 
-Both play the same random actions in a scan; "bare" is JaxMARL's `step` with its auto-reset, which
-any training loop needs, "step alone" compares with `step_env` without it. Rates are medians of
+Both play random actions in a scan. "bare" is JaxMARL's `step` with its auto-reset, which its
+training loops need; ours resets as our collector does, between the episodes where all have one
+length. "step alone" compares with `step_env`, without resets on either side. Rates are medians of
 interleaved repetitions; a ratio above 0.9 means that the adapter costs less than a tenth. Tasks
 with a fixed opponent are not here: the opponent's network is the task, not the adapter.
 """
@@ -52,6 +53,7 @@ BARE: dict[str, Callable[[], Any]] = {
     "mpe/simple_speaker_listener": lambda: jaxmarl().make("MPE_simple_speaker_listener_v4"),
     "mpe/simple_spread": lambda: jaxmarl().make("MPE_simple_spread_v3"),
     "overcooked/cramped_room": lambda: jaxmarl().make("overcooked"),
+    "overcooked_v2/cramped_room": lambda: jaxmarl().make("overcooked_v2"),
     "smax/3m": _battle,
     "switch_riddle": lambda: jaxmarl().make("switch_riddle", num_agents=3),
 }
@@ -85,15 +87,21 @@ def bare_run(env, num_envs: int, num_steps: int, with_reset: bool):
 
 
 def adapted_run(spec, raw, num_envs: int, num_steps: int, with_reset: bool):
-    """The same through the adapter; resets as the collector does, where an episode is over."""
+    """The same through the adapter; resets as the collector does (`training.rollout`).
+
+    Where no episode ends early and a window holds one, it resets between windows and asks nothing
+    in a step; elsewhere it chooses between the step and a reset in every step.
+    """
     env = spec.env
+    between = with_reset and env.fixed_length
+    block = min(num_steps, env.episode_length) if between else num_steps
     counts = jnp.asarray([raw.action_space(agent).n for agent in spec.agent_names])
 
     def one(key, state):
         key_action, key_step = jax.random.split(key)
         actions = jax.random.randint(key_action, (env.num_agents,), 0, counts)
         new_state, new_step = env.step(key_step, state, actions)
-        if with_reset:
+        if with_reset and not between:
             over = new_step.terminated | new_step.truncated
             fresh = env.reset(key_step)
             new_state, new_step = jax.tree.map(
@@ -102,7 +110,7 @@ def adapted_run(spec, raw, num_envs: int, num_steps: int, with_reset: bool):
         total = new_step.obs.sum() + new_step.reward + new_step.terminated + new_step.truncated
         return new_state, total
 
-    def run(key):
+    def run_block(total, key):
         key_reset, key_steps = jax.random.split(key)
         states, _ = jax.vmap(env.reset)(jax.random.split(key_reset, num_envs))
 
@@ -110,7 +118,12 @@ def adapted_run(spec, raw, num_envs: int, num_steps: int, with_reset: bool):
             states, total = jax.vmap(one)(jax.random.split(key, num_envs), states)
             return states, total.sum()
 
-        return jax.lax.scan(body, states, jax.random.split(key_steps, num_steps))[1].sum()
+        totals = jax.lax.scan(body, states, jax.random.split(key_steps, block))[1]
+        return total + totals.sum(), None
+
+    def run(key):
+        keys = jax.random.split(key, num_steps // block)
+        return jax.lax.scan(run_block, jnp.zeros(()), keys)[0]
 
     return jax.jit(run)
 
@@ -133,6 +146,8 @@ def measure(task: str, num_envs: int, num_env_steps: int, repetitions: int) -> d
     """Steps per second of both, with resets and without, and their ratios."""
     spec, raw = get_task(task), BARE[task]()
     num_steps = max(32, min(2000, num_env_steps // num_envs))
+    if spec.env.fixed_length and num_steps > spec.env.episode_length:
+        num_steps -= num_steps % spec.env.episode_length
     sizes = (num_envs, num_steps)
     bare, adapted, bare_alone, alone = rates(
         [
