@@ -9,7 +9,7 @@ from typing import Any
 from qllm_jax.errors import unknown_name
 from qllm_jax.learning import local_values, sample_actions, sample_from_logits
 from qllm_jax.networks import critics
-from qllm_jax.training import coma, maddpg, mixed_critic, pqn, step
+from qllm_jax.training import coma, dqn, maddpg, mixed_critic, pqn
 from qllm_jax.training.state import Algorithm
 
 _PPO: dict[str, Any] = {
@@ -29,7 +29,7 @@ _LEARNERS = {
         act=sample_from_logits,
         make_critic=critics.counterfactual,
     ),
-    "dqn": Algorithm(name="dqn", iterate=step.iterate, uses_replay=True, uses_target=True),
+    "dqn": Algorithm(name="dqn", iterate=dqn.iterate, uses_replay=True, uses_target=True),
     "ippo": Algorithm(name="ippo", make_critic=critics.no_critic, **_PPO),
     "maddpg": Algorithm(
         name="maddpg",

@@ -5,11 +5,11 @@ import functools
 import jax
 
 from qllm_jax.learning import maddpg_loss
+from qllm_jax.training.off_policy import iterate_off_policy
 from qllm_jax.training.runs import Hyper
 from qllm_jax.training.state import LearnerState, Program
 from qllm_jax.training.step import (
     UpdateMetrics,
-    iterate_off_policy,
     joint_critic,
     move_soft_target,
     take_step,

@@ -2,10 +2,11 @@
 
 import jax
 
+from qllm_jax.training.dqn import gradient_step
 from qllm_jax.training.on_policy import iterate_on_policy
 from qllm_jax.training.runs import Hyper
 from qllm_jax.training.state import LearnerState, Program, RunState
-from qllm_jax.training.step import UpdateMetrics, gradient_step
+from qllm_jax.training.step import UpdateMetrics
 from qllm_jax.types import Window
 
 

@@ -1,7 +1,9 @@
-"""One iteration of training a run: collect, store, learn, move the target."""
+"""What the learners' iterations are made of: play, rewards as the loss sees them, a step, a target.
+
+Imported by `on_policy`, `off_policy` and the learners beside them.
+"""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 import jax
@@ -11,20 +13,15 @@ from flax import struct
 
 from qllm_jax.learning import (
     LossMetrics,
-    MixerApply,
     NetworkParams,
     all_finite,
     apply_gradients,
-    linear_decay,
     linear_epsilon,
     standardise,
-    td_loss,
     update_moments,
     update_target,
     where_tree,
 )
-from qllm_jax.networks import JointFunction
-from qllm_jax.training.replay import add, sample
 from qllm_jax.training.rollout import Record, collect
 from qllm_jax.training.runs import Hyper
 from qllm_jax.training.state import LearnerState, Program, RunState
@@ -45,55 +42,6 @@ class UpdateMetrics:
 def no_metrics() -> UpdateMetrics:
     """Sums over nothing."""
     return UpdateMetrics(*[jnp.zeros(()) for _ in range(5)])
-
-
-# What one gradient step on a batch from the replay does:
-# (program, hyper, lr, learner, window [T, B, ...], key) -> (learner, metrics).
-ReplayStep = Callable[
-    [Program, Hyper, jax.Array, LearnerState, Window, jax.Array],
-    tuple[LearnerState, UpdateMetrics],
-]
-
-
-def iterate_off_policy(
-    program: Program,
-    hyper: Hyper,
-    key: jax.Array,
-    iteration: jax.Array,
-    state: RunState,
-    *,
-    step: ReplayStep,
-) -> tuple[RunState, UpdateMetrics]:
-    """Collect a window per environment, then do the gradient steps that are due on the replay.
-
-    Args:
-        program: What is static.
-        hyper: Traced settings of this run.
-        key: Of this run and iteration; consumed.
-        iteration: `[]` int32 from 0; the same in every run, so that its conditions stay branches
-            under vmap.
-        state: The run before this iteration.
-        step: One gradient step.
-
-    Returns:
-        The run after it, and sums over its gradient steps.
-    """
-    config, schedule = program.learner, program.schedule
-    collect_key, learn_key = jax.random.split(key)
-    record = collect_windows(program, hyper, collect_key, iteration, state)
-    state = store(program, state, record, iteration)
-    learner, metrics = jax.lax.cond(
-        iteration >= schedule.first_update,
-        lambda: learn(program, hyper, learn_key, iteration, state, step),
-        lambda: (state.learner, no_metrics()),
-    )
-    if config.target_update == "hard":
-        learner = jax.lax.cond(
-            iteration % config.target_update_interval == 0,
-            lambda: _move_target(learner, hyper),
-            lambda: learner,
-        )
-    return dataclasses.replace(state, learner=learner), metrics
 
 
 def collect_windows(
@@ -122,14 +70,6 @@ def epsilon_at(program: Program, hyper: Hyper, iteration: jax.Array) -> jax.Arra
     )
 
 
-def store(program: Program, state: RunState, record: Record, iteration: jax.Array) -> RunState:
-    """Add a record to the replay, and its rewards to their running moments."""
-    replay = state.replay
-    assert replay is not None, "this learner has a replay"
-    state = observe_rewards(program, state, record)
-    return dataclasses.replace(state, replay=add(replay, record, iteration))
-
-
 def observe_rewards(program: Program, state: RunState, record: Record) -> RunState:
     """Add a record's rewards to their running moments, where rewards are standardised."""
     if not program.learner.standardise_rewards:
@@ -140,98 +80,12 @@ def observe_rewards(program: Program, state: RunState, record: Record) -> RunSta
     return dataclasses.replace(state, reward_moments=moments)
 
 
-@jax.named_scope("learn")
-def learn(
-    program: Program,
-    hyper: Hyper,
-    key: jax.Array,
-    iteration: jax.Array,
-    state: RunState,
-    step: ReplayStep,
-) -> tuple[LearnerState, UpdateMetrics]:
-    """The gradient steps of one iteration; reads the replay, changes the learner's part only."""
-    config, schedule = program.learner, program.schedule
-    per_window = config.updates_per_window
-    num_filled = jnp.minimum((iteration + 1) * config.num_envs, config.replay_capacity)
-    # As JaxMARL counts them: as if the iterations before the first gradient step had had theirs.
-    total = schedule.num_iterations * per_window
-    replay = state.replay
-    assert replay is not None, "this learner has a replay"
-
-    def update(learner: LearnerState, index: jax.Array) -> tuple[LearnerState, UpdateMetrics]:
-        draw_key = jax.random.fold_in(key, index)
-        window = sample(draw_key, replay, num_filled, config.batch_size, program.env)
-        window = dataclasses.replace(window, reward=loss_reward(program, hyper, state, window))
-        done = (iteration - schedule.first_update) * per_window + index
-        lr = linear_decay(hyper.lr, done, total) if config.lr_linear_decay else hyper.lr
-        return step(program, hyper, lr, learner, window, jax.random.fold_in(draw_key, 1))
-
-    if per_window == 1:
-        return update(state.learner, jnp.zeros((), jnp.int32))
-    learner, metrics = jax.lax.scan(update, state.learner, jnp.arange(per_window))
-    return learner, jax.tree.map(jnp.sum, metrics)
-
-
-def gradient_step(
-    program: Program, hyper: Hyper, lr: jax.Array, learner: LearnerState, window: Window
-) -> tuple[LearnerState, UpdateMetrics]:
-    """One step down the loss of a batch of windows `[T, B, ...]`."""
-    mixer = program.mixer
-
-    def with_hyper(function: JointFunction) -> MixerApply:
-        return lambda params, agent_qs, state, joint: function(
-            params, agent_qs, state, hyper.mixer, joint
-        )
-
-    grads, loss_metrics = jax.grad(td_loss, has_aux=True)(
-        learner.params,
-        learner.target_params,
-        window,
-        program.agent.apply,
-        with_hyper(mixer.regressed),
-        discount=hyper.discount,
-        td_lambda=hyper.td_lambda,
-        double_q=program.learner.double_q,
-        extra_loss=None if mixer.extra_loss is None else with_hyper(mixer.extra_loss),
-        transform=mixer.transform,
-    )
-    updated, metrics = take_step(program, lr, learner, grads, loss_metrics)
-    return move_soft_target(program, hyper, updated), metrics
-
-
-def q_learning_step(
-    program: Program,
-    hyper: Hyper,
-    lr: jax.Array,
-    learner: LearnerState,
-    window: Window,
-    key: jax.Array,
-) -> tuple[LearnerState, UpdateMetrics]:
-    """`gradient_step` as a `ReplayStep`; it draws nothing."""
-    return gradient_step(program, hyper, lr, learner, window)
-
-
-def move_soft_target(program: Program, hyper: Hyper, learner: LearnerState) -> LearnerState:
-    """Move the target networks after a gradient step, where that is how they move."""
-    if program.learner.target_update == "soft" and program.algorithm.uses_target:
-        return _move_target(learner, hyper)
-    return learner
-
-
-def joint_critic(program: Program, hyper: Hyper) -> Callable[..., jax.Array]:
-    """A central critic as `(params, state [D], actions [N, A]) -> values [M]`."""
-    apply_joint = program.mixer.apply_joint
-    assert apply_joint is not None, "the learner's own critic reads joint actions"
-
-    def apply(params: Params, state: jax.Array, actions: jax.Array) -> jax.Array:
-        nothing = jnp.zeros(actions.shape[0])
-        joint = JointAction(actions=actions, greedy_actions=actions, greedy_qs=nothing)
-        return apply_joint(params, nothing, state, hyper.mixer, joint)
-
-    return apply
-
-
-iterate = functools.partial(iterate_off_policy, step=q_learning_step)
+def loss_reward(program: Program, hyper: Hyper, state: RunState, window: Window) -> jax.Array:
+    """The reward `[T, B]` as the loss sees it: standardised where that is asked for, and scaled."""
+    reward = window.reward
+    if program.learner.standardise_rewards:
+        reward = standardise(state.reward_moments, reward)
+    return hyper.reward_scale * reward
 
 
 @jax.named_scope("optimiser")
@@ -259,17 +113,30 @@ def take_step(
     return updated, _sums(loss_metrics, optax.tree.norm(grads))
 
 
-def loss_reward(program: Program, hyper: Hyper, state: RunState, window: Window) -> jax.Array:
-    """The reward `[T, B]` as the loss sees it: standardised where that is asked for, and scaled."""
-    reward = window.reward
-    if program.learner.standardise_rewards:
-        reward = standardise(state.reward_moments, reward)
-    return hyper.reward_scale * reward
-
-
-def _move_target(learner: LearnerState, hyper: Hyper) -> LearnerState:
+def move_target(learner: LearnerState, hyper: Hyper) -> LearnerState:
+    """Move the target networks towards the trained ones, by τ."""
     target_params = update_target(learner.params, learner.target_params, hyper.tau)
     return dataclasses.replace(learner, target_params=target_params)
+
+
+def move_soft_target(program: Program, hyper: Hyper, learner: LearnerState) -> LearnerState:
+    """Move the target networks after a gradient step, where that is how they move."""
+    if program.learner.target_update == "soft" and program.algorithm.uses_target:
+        return move_target(learner, hyper)
+    return learner
+
+
+def joint_critic(program: Program, hyper: Hyper) -> Callable[..., jax.Array]:
+    """A central critic as `(params, state [D], actions [N, A]) -> values [M]`."""
+    apply_joint = program.mixer.apply_joint
+    assert apply_joint is not None, "the learner's own critic reads joint actions"
+
+    def apply(params: Params, state: jax.Array, actions: jax.Array) -> jax.Array:
+        nothing = jnp.zeros(actions.shape[0])
+        joint = JointAction(actions=actions, greedy_actions=actions, greedy_qs=nothing)
+        return apply_joint(params, nothing, state, hyper.mixer, joint)
+
+    return apply
 
 
 def _sums(metrics: LossMetrics, grad_norm: jax.Array) -> UpdateMetrics:
