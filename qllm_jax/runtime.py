@@ -6,20 +6,16 @@ from pathlib import Path
 _HOST_DEVICES_FLAG = "--xla_force_host_platform_device_count"
 
 
-def configure_runtime(cpu_devices: int | None = None) -> None:
+def configure_runtime() -> None:
     """Prepare the environment for JAX; call before the first `import jax`.
 
     Splits the CPU into one XLA device per core, since XLA's intra-op threads hardly speed up
     matrices this small while sharding seeds over devices does, and turns the persistent
     compilation cache on. Settings that the person made in the environment are kept.
-
-    Args:
-        cpu_devices: Number of CPU devices; None is one per available core.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if _HOST_DEVICES_FLAG not in flags:
-        count = cpu_devices or available_cores()
-        os.environ["XLA_FLAGS"] = f"{flags} {_HOST_DEVICES_FLAG}={count}".strip()
+        os.environ["XLA_FLAGS"] = f"{flags} {_HOST_DEVICES_FLAG}={available_cores()}".strip()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qllm-jax" / "xla"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1.0")

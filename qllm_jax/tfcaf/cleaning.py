@@ -10,7 +10,7 @@ import html
 import re
 import warnings
 
-MAX_CODE_CHARS = 60_000  # of one block; a longer one is not parsed
+MAX_BLOCK_CHARS = 60_000  # of one block; a longer one is not parsed
 _MAX_DEPTH = 100  # of brackets, before a parser sees the text
 _USUAL_ALIASES = frozenset(["torch", "nn", "F", "np", "numpy", "jnp", "jax", "lax", "math"])
 _CONTINUES = re.compile(r"^(?:else|elif|except|finally)\b|^[)\]}]")
@@ -154,7 +154,7 @@ def _scan(line: str, depth: int, quote: str) -> tuple[int, str]:
 @functools.lru_cache(maxsize=32)
 def parse_or_none(source: str) -> ast.Module | None:
     """Parse, or None where it is not Python or too deep to be parsed safely."""
-    if len(source) > MAX_CODE_CHARS:
+    if len(source) > MAX_BLOCK_CHARS:
         return None
     depth = deepest = 0
     for char in source:
@@ -171,12 +171,13 @@ def parse_or_none(source: str) -> ast.Module | None:
 
 
 def _two_parameters(node: ast.stmt) -> bool:
-    if isinstance(node, ast.FunctionDef):
-        arguments = node.args
-    elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
-        arguments = node.value.args
-    else:
-        return False
+    if isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
+        return takes_two(node.value.args)
+    return isinstance(node, ast.FunctionDef) and takes_two(node.args)
+
+
+def takes_two(arguments: ast.arguments) -> bool:
+    """Whether a function can be called with exactly two positional arguments."""
     positional = len(arguments.posonlyargs) + len(arguments.args)
     keyword = sum(default is None for default in arguments.kw_defaults)
     return positional - len(arguments.defaults) <= 2 <= positional and keyword == 0

@@ -1,7 +1,8 @@
 """What stands beside the function: which one is meant, and what else may be at module level.
 
 Statements that the function does not need (example calls, a main guard) are left out unread, but
-only if they are harmless by name. Imports the grammar and lifting. Called by `translate`.
+only if they are harmless by name. Imports `cleaning`, the grammar and lifting. Called by
+`translate`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import ast
 import re
 
+from qllm_jax.tfcaf.cleaning import takes_two
 from qllm_jax.tfcaf.contract import TranslationError
 from qllm_jax.tfcaf.grammar import is_main_guard
 from qllm_jax.tfcaf.lifting import origin
@@ -24,7 +26,7 @@ def entry_functions(tree: ast.Module) -> tuple[ast.FunctionDef, tuple[str, ...]]
     """
     defined = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
     _lambdas(tree, defined)
-    fitting = [node for node in defined.values() if _fits(node) and origin(node) is None]
+    fitting = [node for node in defined.values() if takes_two(node.args) and origin(node) is None]
     called: set[str] = set()
     for node in defined.values():
         called |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and n.id != node.name}
@@ -55,14 +57,6 @@ def _lambdas(tree: ast.Module, defined: dict[str, ast.FunctionDef]) -> None:
                 ast.copy_location(function, node)
                 tree.body[position] = function
                 defined[name] = function
-
-
-def _fits(node: ast.FunctionDef) -> bool:
-    a = node.args
-    positional = len(a.posonlyargs) + len(a.args)
-    required = positional - len(a.defaults)
-    keywords = sum(default is None for default in a.kw_defaults)
-    return required <= 2 <= positional and keywords == 0
 
 
 def check_module_level(tree: ast.Module, dialect: str) -> None:

@@ -16,9 +16,9 @@ from qllm_jax.config import MixerConfig
 from qllm_jax.networks import make_mixer, mixer_names
 from qllm_jax.tasks import get_task, task_names
 from qllm_jax.training import make_program, runs_for_seeds
+from qllm_jax.training.dqn import gradient_step
 from qllm_jax.training.rollout import collect
 from qllm_jax.training.state import init_networks, init_state
-from qllm_jax.training.dqn import gradient_step
 from qllm_jax.training.window import complete
 
 ORDINARY = {"lbf/8x8-2p-2f-coop", "matrix/climbing", "mpe/simple_spread", "overcooked/cramped_room"}

@@ -111,10 +111,6 @@ class OpCall:
         code = c.method(x.code, "reshape", [Code(f"-1, {rest}" if rest else "-1")], {})
         return dataclasses.replace(x, code=code, wide=False)
 
-    def is_static(self, value: Value) -> Bool:
-        """Whether an argument is a Python value known at translation."""
-        return isinstance(value, Static)
-
     def is_none(self, value: Value) -> Bool:
         """Whether an argument is None (given or by default)."""
         return isinstance(value, Static) and value.value is None
@@ -301,12 +297,6 @@ class OpCall:
         """A call of one of `prelude`'s helpers, which is then emitted above the function."""
         self.run.helpers.add(name)
         return self.call(name, *args, **kwargs)
-
-    def spell(self, axes: Axes, like: Value | None = None) -> Any:
-        """Axes as an argument: the author's text where given, else one int or a tuple."""
-        if like is not None and not self.is_none(like):
-            return like.code
-        return axes[0] if len(axes) == 1 else axes
 
     def spell_reduced(self, x: Array, axes: Axes, like: Value) -> Any:
         """Axes of a reduction: left out where it is over all of them."""

@@ -12,7 +12,7 @@ A handler takes the call's context and its bound arguments by name, and returns 
         x = ctx.array(x)
         axes = ctx.axes(x, axis)                       # static, normalised, in range
         ctx.refuse_mixing(x, axes)                     # never along the batch
-        return ctx.result(x.shape, x.dtype, ctx.emit(x, "flip", axis=ctx.spell(axes)), x)
+        return ctx.result(x.shape, x.dtype, ctx.emit(x, "flip", axis=axis.code), x)
 
 *Names*, separated by spaces: `torch.x`, `F.x`, `np.x`, `jnp.x`, `lax.x`, `jax.nn.x` are functions,
 `.x` is a method of an array, `@x` is an attribute of an array. Prefixes of `PREFIXES` are
