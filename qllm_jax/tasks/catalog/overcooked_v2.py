@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qllm_jax.envs.jaxmarl_adapter import make_team_env
+from qllm_jax.envs.jaxmarl_adapter import PackFns, make_team_env
 from qllm_jax.errors import UserError
 from qllm_jax.tasks.catalog import kitchens
 from qllm_jax.tasks.catalog.kitchens import EPISODE_LENGTH, Cook, Item, Place, Scene
@@ -101,6 +101,7 @@ def kitchen(
         reward_fn=functools.partial(kitchens.shared_reward, shaped_reward),
         state_fn=None if whole is raw else functools.partial(_whole_kitchen, whole),
         terminated_fn=lambda inner, done: jnp.zeros((), bool),
+        pack_fns=_pack_fns(raw),
         fixed_length=True,
     )
     pays_deliveries_only = shaped_reward == 0.0 and not negative_rewards
@@ -133,6 +134,43 @@ def kitchen(
         drawing=functools.partial(_drawing, whole),
         render=lambda env_state: kitchens.draw_kitchen(_scene(env_state.inner)),
     )
+
+
+def _pack_fns(raw: Any) -> PackFns:
+    """What changes in a kitchen as whole numbers of a byte: some 60 of them for 3,150 observed."""
+    static = np.asarray(raw.layout.static_objects)
+    rows, columns = static.shape
+    timed = np.nonzero((static == _POT) | (static == _BUTTON))
+    _, blank = jax.eval_shape(raw.reset, jax.random.key(0))
+    num_bytes = 1 if raw.layout.num_ingredients <= 3 else 2  # of what lies somewhere, or is held
+
+    def split(contents: jax.Array) -> list[jax.Array]:
+        return [(contents >> 8 * place) % 256 for place in range(num_bytes)]
+
+    def joined(parts: jax.Array) -> jax.Array:
+        shifts = 8 * jnp.arange(num_bytes)[:, None]
+        return (parts.reshape(num_bytes, -1) << shifts).sum(axis=0)
+
+    def pack(inner: Any) -> jax.Array:
+        agents = inner.agents
+        contents = [inner.grid[..., 1].reshape(-1), agents.inventory, inner.recipe.reshape(1)]
+        parts = split(jnp.concatenate(contents))
+        parts += [inner.grid[*timed, 2], agents.pos.x, agents.pos.y, agents.dir]
+        return jnp.concatenate([part.reshape(-1).astype(jnp.int32) for part in parts])
+
+    def unpack(code: jax.Array) -> Any:
+        size = rows * columns + kitchens.NUM_COOKS + 1
+        sizes = np.cumsum([num_bytes * size, len(timed[0]), 2, 2])
+        contents, timers, xs, ys, turns = jnp.split(code.astype(jnp.int32), sizes)
+        lies, held, recipe = jnp.split(joined(contents), np.cumsum([rows * columns, 2]))
+        state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), blank)
+        grid = jnp.stack([static, lies.reshape(rows, columns), jnp.zeros_like(static)], axis=-1)
+        agents = state.agents.replace(
+            pos=state.agents.pos.replace(x=xs, y=ys), dir=turns, inventory=held
+        )
+        return state.replace(grid=grid.at[*timed, 2].set(timers), agents=agents, recipe=recipe[0])
+
+    return pack, unpack
 
 
 def _has(raw: Any, kind: int) -> bool:
