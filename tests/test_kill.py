@@ -60,17 +60,39 @@ def is_saving(path):
     return any("tmp" in name for name in os.listdir(path / "checkpoints" / "state"))
 
 
-def kill_when(process, ready):
-    """SIGKILL once `ready()`; False where the process ended before."""
+def signal_when(process, ready, number):
+    """Send a signal once `ready()`; False where the process ended before."""
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
         if ready():
-            os.kill(process.pid, signal.SIGKILL)
-            process.communicate()
+            os.kill(process.pid, number)
             return True
         time.sleep(0.002)
-    process.communicate()
     return False
+
+
+def kill_when(process, ready):
+    """SIGKILL once `ready()`; False where the process ended before."""
+    killed = signal_when(process, ready, signal.SIGKILL)
+    process.communicate()
+    return killed
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_polite_signal_ends_a_training_after_a_chunk_with_its_report(command, tmp_path, number):
+    long = [*TRAIN, "runner.num_env_steps=40000", "runner.num_evaluations=200"]
+    process = command(*long, "checkpoint.interval_s=600", f"runner.output_dir={tmp_path}")
+    runs = tmp_path / "matrix" / "climbing" / "vdn"
+    assert signal_when(process, lambda: any(map(evaluations, runs.glob("*"))), number)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    path = run_directory(tmp_path)
+    assert json.loads((path / "run.json").read_text())["status"] == "interrupted"
+    assert 0 < evaluations(path) < 201
+    assert "interrupted" in (path / "report.html").read_text()
+    finish(command("resume", path))
+    assert json.loads((path / "run.json").read_text())["status"] == "complete"
+    assert evaluations(path) == 201
 
 
 def test_a_run_killed_many_times_ends_as_an_undisturbed_one(command, tmp_path):

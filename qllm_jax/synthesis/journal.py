@@ -75,6 +75,11 @@ class Journal:
         with self._lock:
             return step in self._events
 
+    def value(self, step: str) -> Any:
+        """The recorded value of a finished step."""
+        with self._lock:
+            return self._events[step]
+
     def step(self, step: str, do: Callable[[], Any], *, seconds: float = 0.0) -> Any:
         """The recorded value of a step, or do it and record its value.
 

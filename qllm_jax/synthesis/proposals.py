@@ -66,7 +66,7 @@ def propose_all(
 def _propose(session: Session, round_number: int, index: int, parent: Parent | None) -> Candidate:
     step = f"{candidate_name(round_number, index)}.failed"
     if session.journal.holds(step):
-        error = session.journal.step(step, str)
+        error = session.journal.value(step)
         return _failed(round_number, index, parent, error)
     return propose(session, round_number, index, parent)
 

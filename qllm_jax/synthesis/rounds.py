@@ -157,7 +157,7 @@ def _review(
     failed = f"r{round_number}.review.failed"
     try:
         if session.journal.holds(failed):
-            raise LlmError(session.journal.step(failed, str))
+            raise LlmError(session.journal.value(failed))
         opinion = review(session, round_number, judged, text)
     except AccessError as error:
         raise UserError(f"{error} {RESUMES}") from error
