@@ -32,6 +32,7 @@ BODIES = {
     "known-mask-flipped": "m = torch.tensor([True, False, True])\nw = q * 0\nfor i in range(2):\n    w = w + q[:, m].sum(1, keepdim=True) * (i + 1)\n    m = ~m",
     "known-mask-given": "def pick(x, m):\n    return x[:, m].sum(1, keepdim=True)\nw = q * pick(s, torch.arange(12) > 3) + pick(s, torch.arange(12) > 7)",
     "known-mask-scaled": "m = torch.tensor([True, False, True])\nw = q.clone()\nw[:, m] *= 2.0\nw[:, ~m] += s[:, :1]",
+    "known-mask-rounded": "m = torch.arange(4) * 0.1 > 0.3\nw = q + s[:, :4][:, ~m].sum(1, keepdim=True)",
     "known-mask-square": "m = torch.eye(3).bool()\nd = s[:, :9].view(-1, 3, 3).clone()\nd[:, m] = 9.0\nw = q * d.amin(2)",
     # -- memory shared with a detached array ----------------------------------------------------
     "detached-changed": "w = q * 1\nu = w.detach()\nu[:, 0] = 5.0\nw = w * 2",

@@ -74,7 +74,7 @@ def known_entries(run: Run, array: Array) -> np.ndarray | None:
     if text is None:
         return None
     try:
-        entries = np.asarray(_evaluated(ast.parse(text, mode="eval").body))
+        entries = _array(_evaluated(ast.parse(text, mode="eval").body))
     except (_Unknown, TypeError, ValueError, LookupError):
         return None
     return entries if entries.shape == array.shape else None
@@ -130,18 +130,24 @@ def _evaluated(node: ast.expr) -> Any:
         case ast.Attribute(value=ast.Name(id="jnp"), attr=attr) if attr in _DTYPES:
             return _DTYPES[attr]
         case ast.Attribute(value=of, attr="T"):
-            return np.asarray(_evaluated(of)).T
+            return _array(_evaluated(of)).T
         case ast.UnaryOp(op=op, operand=operand):
-            return _operator(op)(np.asarray(_evaluated(operand)))
+            return _operator(op)(_array(_evaluated(operand)))
         case ast.BinOp(left=left, op=op, right=right):
-            return _operator(op)(np.asarray(_evaluated(left)), np.asarray(_evaluated(right)))
+            return _operator(op)(_array(_evaluated(left)), _array(_evaluated(right)))
         case ast.Compare(left=left, ops=[op], comparators=[right]):
-            return _operator(op)(np.asarray(_evaluated(left)), np.asarray(_evaluated(right)))
+            return _operator(op)(_array(_evaluated(left)), _array(_evaluated(right)))
         case ast.Subscript(value=of, slice=index):
-            return np.asarray(_evaluated(of))[_index(index)]
+            return _array(_evaluated(of))[_index(index)]
         case ast.Call(func=func, args=args, keywords=keywords):
             return _called(func, args, {k.arg or "": k.value for k in keywords})
     raise _Unknown
+
+
+def _array(value: Any) -> np.ndarray:
+    """As the emitted source has it: its floats are of 32 bits, in which 3 * 0.1 is 0.3."""
+    array = np.asarray(value)
+    return array.astype(np.float32) if array.dtype == np.float64 else array
 
 
 def _operator(op: ast.AST) -> Callable[..., Any]:
@@ -155,13 +161,13 @@ def _called(func: ast.expr, args: list[ast.expr], keywords: dict[str, ast.expr])
     named = {key: _evaluated(value) for key, value in keywords.items()}
     match func:
         case ast.Attribute(value=ast.Name(id="jnp"), attr=attr) if attr in _FUNCTIONS:
-            return _FUNCTIONS[attr](*given, **named)
+            return _array(_FUNCTIONS[attr](*given, **named))
         case ast.Attribute(value=of, attr="astype" | "reshape" as attr):
-            return getattr(np.asarray(_evaluated(of)), attr)(*given)
+            return getattr(_array(_evaluated(of)), attr)(*given)
         case ast.Attribute(
             value=ast.Subscript(value=ast.Attribute(value=of, attr="at"), slice=index), attr="set"
         ):
-            changed = np.array(_evaluated(of))
+            changed = np.array(_array(_evaluated(of)))
             changed[_index(index)] = given[0]
             return changed
     raise _Unknown
