@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.metadata import PackageNotFoundError
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from qllm_jax.cli import main
 from qllm_jax.compose import compose_config, compose_learners
 from qllm_jax.config import MixerConfig
 from qllm_jax.errors import UserError
+from qllm_jax.jobs import reporting
 from qllm_jax.jobs import run as run_module
 from qllm_jax.jobs.artifacts import kept_tfcaf, load_tfcaf
 from qllm_jax.jobs.interrupt import StopRequest
@@ -142,6 +144,20 @@ def test_a_sweep_goes_on_with_the_function_that_it_began_with(tmp_path):
     assert [one.sha256 for one in kept] == [shipped.sha256] * 2
     assert kept_tfcaf(tmp_path / "tfcafs", mixer, spec).sha256 == shipped.sha256
     assert len(list((tmp_path / "tfcafs").iterdir())) == 2
+
+
+def test_a_checkout_that_is_not_installed_reports_too(monkeypatch):
+    def not_found(name):
+        if name == "qllm-jax":
+            raise PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr(reporting, "version", not_found)
+    assert reporting.versions_here() == {
+        "qllm-jax": "not installed",
+        "jax": "1.0",
+        "jaxmarl": "1.0",
+    }
 
 
 def test_train_is_what_the_command_line_runs(tmp_path):

@@ -2,8 +2,8 @@
 
 import datetime
 import sys
-from collections.abc import Iterable, Sequence
-from importlib.metadata import version
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +109,9 @@ def report_data(
     config: Config | None = None,
 ) -> ReportData:
     """Everything a report shows of a job; `config` is that of a design without runs."""
-    here: dict[str, Any] = {"command": command_line(), "versions": _versions()}
-    info = runs[0].info if runs else here
+    info: Mapping[str, Any] = (
+        runs[0].info if runs else {"command": command_line(), "versions": versions_here()}
+    )
     return ReportData(
         task=spec.name,
         runs=[result.summary() for result in runs],
@@ -131,8 +132,13 @@ def report_data(
     )
 
 
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("qllm-jax", "jax", "jaxmarl")}
+def versions_here() -> dict[str, str]:
+    """Of this package and of those that a design depends on."""
+    try:
+        own = version("qllm-jax")
+    except PackageNotFoundError:  # run from a checkout that was not installed
+        own = "not installed"
+    return {"qllm-jax": own, "jax": version("jax"), "jaxmarl": version("jaxmarl")}
 
 
 def _candidate_rows(design: SynthesisResult) -> list[CandidateRow]:
