@@ -8,7 +8,7 @@ export PYTHONUNBUFFERED = 1
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    install and run the main job on this machine's CPU (no key, 5 to 8 minutes on 2 cores)"
+	@echo "make demo    install and run the main job on this machine's CPU (no key, 5 to 9 minutes on 2 cores)"
 	@echo "make test    install, lint, type-check and test"
 	@echo "make lock    resolve pyproject.toml again into requirements.lock"
 
