@@ -241,7 +241,8 @@ def _train_group(
     else:
         on_group(group)
         configs = [with_setting(group.config, _traced(setting)) for setting in group.settings]
-        mixers = {one.mixer: mixer_of(one) for one in configs}  # they differ in the scale only
+        by_mixer = {one.mixer: one for one in configs}  # they differ in the scale only
+        mixers = {mixer: mixer_of(one) for mixer, one in by_mixer.items()}
         mixer = mixers[configs[0].mixer][0]
         output = run_training(
             spec,

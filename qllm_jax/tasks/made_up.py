@@ -1,4 +1,4 @@
-"""Global states of situations that random play does not reach."""
+"""Environment states to fill in, and the global states of those that random play does not reach."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,6 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+
+def blank_state(raw: Any) -> Any:
+    """A `MultiAgentEnv`'s own state of zeros, of NumPy arrays."""
+    _, start = jax.eval_shape(raw.reset, jax.random.key(0))
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), start)
 
 
 def observe_each(

@@ -14,7 +14,7 @@ import numpy as np
 from qllm_jax.envs.jaxmarl_adapter import PackFns
 from qllm_jax.tasks import rendering
 from qllm_jax.tasks.lazy import jaxmarl
-from qllm_jax.tasks.made_up import observe_each
+from qllm_jax.tasks.made_up import blank_state, observe_each
 
 EPISODE_LENGTH = 25
 _NEVER = 1_000_000_000
@@ -40,15 +40,9 @@ def make_world(name: str, **settings: Any) -> Any:
     return raw
 
 
-def _world_at_rest(raw: Any) -> Any:
-    """An inner state of zeros, NumPy arrays."""
-    _, start = jax.eval_shape(raw.reset, jax.random.key(0))
-    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), start)
-
-
 def pack_fns(raw: Any) -> PackFns:
     """Positions and velocities as one vector, for worlds in which these are all that is seen."""
-    blank = _world_at_rest(raw)
+    blank = blank_state(raw)
     entities, agents = blank.p_pos.shape[0], raw.num_agents
 
     def pack(inner: Any) -> jax.Array:
@@ -78,7 +72,7 @@ def observed(
     Returns:
         `[1, D]` by name.
     """
-    blank = _world_at_rest(raw)
+    blank = blank_state(raw)
     inner = [
         blank.replace(
             **{key: np.asarray(value, getattr(blank, key).dtype) for key, value in world.items()}

@@ -18,7 +18,7 @@ from qllm_jax.tasks.catalog.kitchens import EPISODE_LENGTH, Cook, Item, Place, S
 from qllm_jax.tasks.entry import Entry
 from qllm_jax.tasks.layout import tile
 from qllm_jax.tasks.lazy import LazyMapping, jaxmarl
-from qllm_jax.tasks.made_up import observe_each
+from qllm_jax.tasks.made_up import blank_state, observe_each
 from qllm_jax.tasks.spec import Outcome, TaskSpec
 
 LAYOUTS = ("cramped_room", "asymm_advantages", "coord_ring", "forced_coord", "counter_circuit")
@@ -76,7 +76,7 @@ def kitchen(layout: str, shaped_reward: float = 0.0) -> TaskSpec:
 def _pack_fns(raw: Any, pots: np.ndarray) -> PackFns:
     """What changes in a kitchen as whole numbers of a byte: some 30 of them for 1,040 observed."""
     rows, columns = raw.height, raw.width
-    _, blank = jax.eval_shape(raw.reset, jax.random.key(0))
+    blank = blank_state(raw)
     border = (blank.maze_map.shape[0] - rows) // 2
     inside = np.s_[border : border + rows, border : border + columns]
     pot_rows, pot_columns = border + pots // columns, border + pots % columns
@@ -95,16 +95,14 @@ def _pack_fns(raw: Any, pots: np.ndarray) -> PackFns:
     def unpack(code: jax.Array) -> Any:
         sizes = np.cumsum([rows * columns, len(pots), 4, 2, 2])
         kinds, statuses, places, turns, held, urgent = jnp.split(code.astype(jnp.int32), sizes)
-        state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), blank)
-        maze = state.maze_map.at[*inside, 0].set(
-            kinds.reshape(rows, columns).astype(state.maze_map.dtype)
-        )
-        return state.replace(
+        maze = jnp.asarray(blank.maze_map)
+        maze = maze.at[*inside, 0].set(kinds.reshape(rows, columns).astype(maze.dtype))
+        return blank.replace(
             maze_map=maze.at[pot_rows, pot_columns, 2].set(statuses.astype(maze.dtype)),
-            agent_pos=places.reshape(2, 2).astype(state.agent_pos.dtype),
-            agent_dir_idx=turns.astype(state.agent_dir_idx.dtype),
-            agent_inv=held.astype(state.agent_inv.dtype),
-            step=jnp.where(urgent[0] > 0, EPISODE_LENGTH - 1, 0).astype(state.step.dtype),
+            agent_pos=places.reshape(2, 2).astype(blank.agent_pos.dtype),
+            agent_dir_idx=turns.astype(blank.agent_dir_idx.dtype),
+            agent_inv=held.astype(blank.agent_inv.dtype),
+            step=jnp.where(urgent[0] > 0, EPISODE_LENGTH - 1, 0).astype(blank.step.dtype),
         )
 
     return pack, unpack

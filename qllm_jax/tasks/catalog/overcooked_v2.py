@@ -20,7 +20,7 @@ from qllm_jax.tasks.catalog.kitchens import EPISODE_LENGTH, Cook, Item, Place, S
 from qllm_jax.tasks.entry import Entry
 from qllm_jax.tasks.layout import tile
 from qllm_jax.tasks.lazy import LazyMapping, jaxmarl
-from qllm_jax.tasks.made_up import observe_each
+from qllm_jax.tasks.made_up import blank_state, observe_each
 from qllm_jax.tasks.spec import Outcome, TaskSpec
 
 # One kind of ingredient and always the same soup, as in the first version.
@@ -58,6 +58,7 @@ ACTION_NAMES = ("right", "down", "left", "up", "stay", "interact")
 _WALL, _GOAL, _POT, _RECIPE, _BUTTON, _PLATE_PILE, _PILE = 1, 4, 5, 6, 7, 9, 10
 _STATIC = (_WALL, _GOAL, _POT, _RECIPE, _BUTTON, _PLATE_PILE)
 _COOKING_TIME = 20
+_PILE_LETTERS = "abcd"  # of the ingredients' piles in the map: no kitchen has more
 # Bits of what lies in a cell or is carried: a plate, "cooked", two bits per ingredient.
 _PLATE, _COOKED = 1, 2
 
@@ -141,7 +142,7 @@ def _pack_fns(raw: Any) -> PackFns:
     static = np.asarray(raw.layout.static_objects)
     rows, columns = static.shape
     timed = np.nonzero((static == _POT) | (static == _BUTTON))
-    _, blank = jax.eval_shape(raw.reset, jax.random.key(0))
+    blank = blank_state(raw)
     num_bytes = 1 if raw.layout.num_ingredients <= 3 else 2  # of what lies somewhere, or is held
 
     def split(contents: jax.Array) -> list[jax.Array]:
@@ -163,12 +164,11 @@ def _pack_fns(raw: Any) -> PackFns:
         sizes = np.cumsum([num_bytes * size, len(timed[0]), 2, 2])
         contents, timers, xs, ys, turns = jnp.split(code.astype(jnp.int32), sizes)
         lies, held, recipe = jnp.split(joined(contents), np.cumsum([rows * columns, 2]))
-        state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), blank)
         grid = jnp.stack([static, lies.reshape(rows, columns), jnp.zeros_like(static)], axis=-1)
-        agents = state.agents.replace(
-            pos=state.agents.pos.replace(x=xs, y=ys), dir=turns, inventory=held
+        agents = blank.agents.replace(
+            pos=blank.agents.pos.replace(x=xs, y=ys), dir=turns, inventory=held
         )
-        return state.replace(grid=grid.at[*timed, 2].set(timers), agents=agents, recipe=recipe[0])
+        return blank.replace(grid=grid.at[*timed, 2].set(timers), agents=agents, recipe=recipe[0])
 
     return pack, unpack
 
@@ -238,7 +238,7 @@ def _drawing(whole: Any) -> str:
 
 
 def _pile_letter(ingredient: int) -> str:
-    return "abcd"[ingredient]
+    return _PILE_LETTERS[ingredient]
 
 
 def _channel_table(count: int) -> str:
@@ -344,7 +344,7 @@ def _place(kind: int, lies: int, timer: int, recipe: int) -> Place:
 
 
 def _item(code: int) -> Item:
-    counts = ((code >> (2 + 2 * k)) % 4 for k in range(len("abcd")))
+    counts = ((code >> (2 + 2 * k)) % 4 for k in range(len(_PILE_LETTERS)))
     ingredients = tuple(k for k, count in enumerate(counts) for _ in range(count))
     return Item(plate=bool(code & _PLATE), ingredients=ingredients)
 
