@@ -12,7 +12,7 @@ from qllm_jax.tfcaf.contract import Dialect
 
 _ROOTS: dict[str, Dialect] = {
     **dict.fromkeys(("torch", "F", "nn"), "torch"),
-    **dict.fromkeys(("numpy", "np"), "numpy"),
+    **dict.fromkeys(("numpy", "np", "scipy"), "numpy"),
     **dict.fromkeys(("jax", "jnp", "lax"), "jnp"),
 }
 _TORCH_WORDS = frozenset(
@@ -33,10 +33,12 @@ def detect_dialect(tree: ast.Module) -> Dialect:
             module = node.module if isinstance(node, ast.ImportFrom) else None
             for item in node.names:
                 root = (module or item.name).split(".")[0]
-                if root in ("torch", "numpy", "jax"):
+                if root in ("torch", "numpy", "scipy", "jax"):
                     dialect = _ROOTS[root]
                     imported.append(dialect)
                     aliases[item.asname or (item.name if module else root)] = dialect
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            aliases.pop(node.id, None)  # `nn = d.min(-1)` is a nearest neighbour, not torch.nn
     counts: dict[Dialect, int] = {"torch": 0, "numpy": 0, "jnp": 0}
     words = 0
     has_at = False
@@ -124,7 +126,13 @@ def says_unbatched(entry: ast.FunctionDef) -> bool:
 
 
 def _is_named_loop(node: ast.AST) -> bool:
-    return isinstance(node, ast.For | ast.comprehension) and isinstance(node.target, ast.Name)
+    """Whether this is `for name in range(…)`; `for b in blocks` goes over no batch."""
+    match node:
+        case ast.For(target=ast.Name(), iter=ast.Call(func=ast.Name(id="range"))):
+            return True
+        case ast.comprehension(target=ast.Name(), iter=ast.Call(func=ast.Name(id="range"))):
+            return True
+    return False
 
 
 def _is_full(part: ast.Slice) -> bool:

@@ -71,6 +71,9 @@ MODULES: dict[str, str] = {
     "jax.numpy.linalg": "jax.numpy.linalg",
     "jax.scipy": "jax.scipy",
     "jax.scipy.special": "jax.scipy.special",
+    "jax.scipy.linalg": "jax.scipy.linalg",
+    **{name: name for name in ("scipy", "scipy.linalg", "scipy.special", "scipy.spatial")},
+    "scipy.spatial.distance": "scipy.spatial.distance",
     "jax.tree": "jax.tree",
     "jax.tree_util": "jax.tree_util",
     "__future__": "__future__",
@@ -238,15 +241,6 @@ def _keyword(name: str) -> str:
     return words.get(name, name.lower())
 
 
-def _stars(line: int | None) -> TranslationError:
-    return TranslationError(
-        "star-arguments",
-        "`*args` and `**kwargs` as parameters are not allowed.",
-        "Name every argument; spread only a shape, as in `x.view(*x.shape[:2], -1)`.",
-        line,
-    )
-
-
 def is_main_guard(node: ast.AST) -> bool:
     """Whether this is `if __name__ == "__main__":`, or the name in it."""
     if isinstance(node, ast.If):
@@ -320,26 +314,27 @@ def _is_harmless_decorator(node: ast.expr) -> bool:
 
 
 def _check_arguments(node: ast.arguments) -> None:
-    if node.vararg or node.kwarg:
-        raise _stars((node.vararg or node.kwarg).lineno)  # type: ignore[union-attr]
     for default in [*node.defaults, *filter(None, node.kw_defaults)]:
-        if not _is_literal(default):
+        if not _is_fixed(default):
             raise TranslationError(
                 "default",
-                "A default is not a plain literal.",
-                "Use a number, bool, None or a tuple of them.",
+                "A default is neither a plain literal nor a name.",
+                "Use a number, bool, None, a constant's name or a tuple of them.",
                 default.lineno,
             )
 
 
-def _is_literal(node: ast.AST) -> bool:
+def _is_fixed(node: ast.AST) -> bool:
+    """Whether a default makes nothing that calls could share and change."""
     match node:
-        case ast.Constant():
+        case ast.Constant() | ast.Name():
             return True
-        case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=ast.Constant()):
-            return True
+        case ast.Attribute(value=inner) | ast.UnaryOp(operand=inner):
+            return _is_fixed(inner)
+        case ast.BinOp(left=left, right=right) | ast.Subscript(value=left, slice=right):
+            return _is_fixed(left) and _is_fixed(right)
         case ast.Tuple(elts=items):
-            return all(_is_literal(item) for item in items)
+            return all(_is_fixed(item) for item in items)
         case _:
             return False
 

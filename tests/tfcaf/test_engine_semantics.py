@@ -95,3 +95,65 @@ def test_round_keeps_its_digits():
         function = translate(text.format(digits), 3, 12).function
         value = function(np.ones(3, np.float32), np.full(12, 0.126, np.float32))
         np.testing.assert_allclose(value, 0.39, rtol=1e-5)
+
+
+CLASSES = """
+import torch
+import torch.nn as nn
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, eq=False)
+class Config:
+    floor: float = field(default=0.25)
+    shares: list = field(default_factory=lambda: [1.0, 2.0, 4.0])
+
+
+class Ramp:
+    def __init__(self, width=2.0):
+        self.width = width
+
+    @classmethod
+    def narrow(cls):
+        return cls(width=1.0)
+
+    @property
+    def slope(self):
+        return 1.0 / self.width
+
+    def __call__(self, x):
+        return (x * self.slope).clamp(0.0, 1.0)
+
+
+CONFIG = Config()
+
+
+def mix(q, s, config: Config = CONFIG):
+    ramp = Ramp.narrow()
+    w = ramp(s[:, :3]) * torch.tensor(config.shares) * ramp.slope + config.floor
+    return (w * q).sum(dim=1)
+"""
+
+
+def test_properties_class_methods_and_default_factories():
+    function = jax.value_and_grad(translate(CLASSES, 3, 12).function)
+    state = np.float32([0.5, -1, 3] + [0] * 9)
+    value, credit = function(np.float32([1, 2, 4]), state)
+    np.testing.assert_allclose(credit, [0.75, 0.25, 4.25])  # 1·0.5, 2·0, 4·1, each + 0.25
+    np.testing.assert_allclose(value, 18.25)
+
+
+NEAREST = """
+import jax.numpy as jnp
+
+def tfcaf(agent_qs, state):
+    nn = jnp.min(state.reshape(3, 4), axis=1)
+    weights = [float(b) for b in (1.0, 2.0, 3.0)]
+    return jnp.sum(jnp.clip(nn, 0.0, 1.0) * jnp.array(weights) * agent_qs)
+"""
+
+
+def test_a_variable_named_as_a_module_is_a_variable():
+    translation = translate(NEAREST, 3, 12)
+    assert (translation.dialect, translation.batched) == ("jnp", False)
+    assert translation.function(np.ones(3, np.float32), np.ones(12, np.float32)) == 6.0

@@ -12,6 +12,7 @@ from qllm_jax.tfcaf.interpreter import (  # noqa: F401
     loops,
     names,
     statements,
+    strings,
 )
 from qllm_jax.tfcaf.interpreter.program import Reading, read_function, wrapped_entry
 

@@ -7,11 +7,9 @@ import dataclasses
 
 from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.emit import Define
+from qllm_jax.tfcaf.interpreter.forms import named
 from qllm_jax.tfcaf.interpreter.state import Run, Scope
-from qllm_jax.tfcaf.values import (
-    Function,
-    Value,
-)
+from qllm_jax.tfcaf.values import Array, Function, Static, Value, static
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -48,6 +46,8 @@ def make_function(
     )
     given += list(zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True))
     defaults = {a.arg: run.evaluate(d) for a, d in given if d is not None}
+    if isinstance(node, ast.Lambda):  # written out where it is called, whatever holds then
+        defaults = {name: held(run, name, value) for name, value in defaults.items()}
     decorators = node.decorator_list if isinstance(node, ast.FunctionDef) else []
     no_grad = any(
         ast.unparse(d).removesuffix("()").endswith(("no_grad", "inference_mode"))
@@ -57,10 +57,31 @@ def make_function(
     return Function(definition, Code(name or "function"))
 
 
+def held(run: Run, name: str, value: Value) -> Value:
+    """A value as what is made now sees it later, whatever happens to the variables it is in."""
+    if isinstance(value, Static) and isinstance(value.value, bool | int | float | str):
+        return static(value.value)
+    if isinstance(value, Array):
+        place = run.fresh(run.spell(name))
+        run.emit(f"{place} = {value.code.text}")
+        return named(value, Code(place))
+    return value
+
+
 def parameters(node: ast.FunctionDef | ast.Lambda) -> list[str]:
-    """Names of all parameters, in order."""
-    a = node.args
-    return [p.arg for p in [*a.posonlyargs, *a.args, *a.kwonlyargs]]
+    """Names of the parameters that take one argument each, in order."""
+    return [*positional_parameters(node), *(p.arg for p in node.args.kwonlyargs)]
+
+
+def positional_parameters(node: ast.FunctionDef | ast.Lambda) -> list[str]:
+    """Names of the parameters that an argument without a name may be for."""
+    return [p.arg for p in [*node.args.posonlyargs, *node.args.args]]
+
+
+def star_parameters(node: ast.FunctionDef | ast.Lambda) -> tuple[str, str]:
+    """Names of `*rest` and `**others`; "" for one that is not there."""
+    rest, others = node.args.vararg, node.args.kwarg
+    return rest.arg if rest else "", others.arg if others else ""
 
 
 def last_reads(node: ast.FunctionDef) -> dict[str, int]:

@@ -344,39 +344,6 @@ def _lambda(run: Run, node: ast.Lambda) -> Value:
     return make_function(run, node)
 
 
-@expression(ast.JoinedStr)
-def _formatted(run: Run, node: ast.JoinedStr) -> Value:
-    """`f"agent_{i}"`, a name made of constants; nothing else is formatted."""
-    texts: list[str] = []
-    for part in node.values:
-        if isinstance(part, ast.FormattedValue):
-            value = run.evaluate(part.value)
-            plain_form = part.conversion == -1 and part.format_spec is None
-            if (
-                not plain_form
-                or not isinstance(value, Static)
-                or type(value.value) not in (int, str)
-            ):
-                raise run.refuse(
-                    "string",
-                    "A formatted string holds something other than integers and names.",
-                    "Use plain strings and numbers as keys.",
-                )
-            texts.append(str(value.value))
-        else:
-            assert isinstance(part, ast.Constant)
-            texts.append(str(part.value))
-    text = "".join(texts)
-    if len(text) > limits.MAX_STRING_CHARS:
-        raise limits.too_big("A string grows too long", run.line)
-    return static(text)
-
-
-@expression(ast.FormattedValue)
-def _formatted_part(run: Run, node: ast.FormattedValue) -> Value:
-    raise run.refuse("string", "A formatted value stands alone.", "Leave it out.")
-
-
 @expression(ast.Starred)
 def _starred(run: Run, node: ast.Starred) -> Value:
     raise run.refuse("star-arguments", "A starred expression is not allowed here.", "Name them.")

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import ast
 
-from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.emit import Define
-from qllm_jax.tfcaf.interpreter.definitions import Definition, last_reads, make_function
-from qllm_jax.tfcaf.interpreter.forms import named
+from qllm_jax.tfcaf.interpreter.definitions import Definition, held, last_reads, make_function
 from qllm_jax.tfcaf.interpreter.state import Frame, Run, Scope
-from qllm_jax.tfcaf.values import (
-    Array,
-    Static,
-    Value,
-    static,
-)
+from qllm_jax.tfcaf.values import Value
 
 
 def makes_functions(node: ast.AST) -> bool:
@@ -37,7 +30,7 @@ def call_factory(run: Run, definition: Definition, bound: dict[str, Value]) -> V
     assert isinstance(node, ast.FunctionDef)
     scope = Scope(definition.scope, "function")
     for name, value in bound.items():
-        scope.values[name] = _held_by_factory(run, name, value)
+        scope.values[name] = held(run, name, value)
     run.frames.append(Frame(node, scope, last_reads=last_reads(node)))
     try:
         with run.inside(scope):
@@ -61,7 +54,7 @@ def _run_in_factory(run: Run, definition: Definition, inner: ast.stmt) -> None:
             run.bind(inner.name, make_function(run, inner, run.fresh(inner.name), place))
         case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
             if inner.value is not None:
-                run.bind(name, _held_by_factory(run, name, run.evaluate(inner.value)))
+                run.bind(name, held(run, name, run.evaluate(inner.value)))
         case ast.Expr(value=ast.Constant()) | ast.Pass():
             pass
         case _:
@@ -70,14 +63,3 @@ def _run_in_factory(run: Run, definition: Definition, inner: ast.stmt) -> None:
                 f"`{definition.name}` returns a function, and does more than assign before.",
                 "Write a plain function with one more argument.",
             )
-
-
-def _held_by_factory(run: Run, name: str, value: Value) -> Value:
-    """A value as what a factory made sees it, whatever happens to the caller's variables."""
-    if isinstance(value, Static) and isinstance(value.value, bool | int | float | str):
-        return static(value.value)
-    if isinstance(value, Array):
-        held = run.fresh(run.spell(name))
-        run.emit(f"{held} = {value.code.text}")
-        return named(value, Code(held))
-    return value

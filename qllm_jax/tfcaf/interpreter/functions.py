@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+from typing import Any
 
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf import limits
 from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.emit import Define, Variant, merge
 from qllm_jax.tfcaf.interpreter import branches
-from qllm_jax.tfcaf.interpreter.definitions import Definition, last_reads, parameters
+from qllm_jax.tfcaf.interpreter.definitions import (
+    Definition,
+    last_reads,
+    parameters,
+    positional_parameters,
+    star_parameters,
+)
 from qllm_jax.tfcaf.interpreter.factories import call_factory, makes_functions
 from qllm_jax.tfcaf.interpreter.forms import emittable, item_of, named
 from qllm_jax.tfcaf.interpreter.state import Frame, Leave, Run, Scope
@@ -47,7 +54,7 @@ def call_function(
         return _call_inline(run, definition, bound)
     if makes_functions(definition.node):
         return call_factory(run, definition, bound)
-    given = set(parameters(definition.node)[: len(args)]) | set(kwargs)
+    given = set(positional_parameters(definition.node)[: len(args)]) | set(kwargs)
     local = {name: _as_parameter(run, name, value) for name, value in bound.items()}
     result, variant = interpret(run, definition, local)
     run.line = line
@@ -71,13 +78,17 @@ def bind(
 ) -> dict[str, Value]:
     """Match arguments to the parameters of a function of the source."""
     names = parameters(definition.node)
-    keyword_only = {p.arg for p in definition.node.args.kwonlyargs}
-    positional = [name for name in names if name not in keyword_only]
+    positional = positional_parameters(definition.node)
     shown = definition.name or "lambda"
-    if len(args) > len(positional):
+    rest, others = star_parameters(definition.node)
+    if len(args) > len(positional) and not rest:
         raise _argument(run, shown, f"takes {len(positional)} arguments, received {len(args)}")
     bound = dict(zip(positional, args, strict=False))
+    more: dict[Any, Value] = {}
     for name, value in kwargs.items():
+        if others and name not in names:
+            more[name] = value
+            continue
         if name not in names or name in bound:
             problem = "got it twice" if name in bound else "has no such argument"
             raise _argument(run, shown, f"was given `{name}` but {problem}")
@@ -90,7 +101,16 @@ def bind(
             if isinstance(default, Sequence):  # one list for all calls: it may only be read
                 default = dataclasses.replace(default, kind="tuple")
             bound[name] = default
-    return {name: bound[name] for name in names}
+    made = {name: bound[name] for name in names}
+    collected = [*args[len(positional) :], *more.values()]
+    if not all(map(emittable, collected)):
+        raise _argument(run, shown, "collects what is no array or number")
+    if rest:
+        items = args[len(positional) :]
+        made[rest] = Sequence(list(items), "tuple", c.display([i.code for i in items], True))
+    if others:
+        made[others] = Mapping(more, c.call("dict", [], more))
+    return made
 
 
 def _argument(run: Run, name: str, what: str) -> Exception:
@@ -149,16 +169,19 @@ def _name_fields(result: Value, node: ast.FunctionDef) -> None:
 
 def _header(run: Run, definition: Definition, local: dict[str, Value]) -> str:
     """The emitted parameters, with the author's defaults."""
-    parts = []
+    parts: list[str] = []
+    keywords: list[str] = []
     keyword_only = [p.arg for p in definition.node.args.kwonlyargs]
+    rest, others = star_parameters(definition.node)
     for name, value in local.items():
-        if not emittable(value):
+        if not emittable(value) or name in (rest, others):
             continue
-        if keyword_only and name == keyword_only[0]:
-            parts.append("*")
         default = definition.defaults.get(name)
         text = f"={default.code.text}" if default is not None and emittable(default) else ""
-        parts.append(run.spell(name) + text)
+        (keywords if name in keyword_only else parts).append(run.spell(name) + text)
+    if rest or keywords:
+        parts.append(f"*{run.spell(rest)}" if rest else "*")
+    parts += [*keywords, f"**{run.spell(others)}"] if others else keywords
     return f"({', '.join(parts)})"
 
 
@@ -190,14 +213,23 @@ def _call_code(
     assert variant is not None
     positional: list[Code] = []
     keywords: dict[str, Code] = {}
-    names = list(bound)
-    for position, name in enumerate(names):
-        if name not in given or not emittable(bound[name]):
+    rest, others = star_parameters(definition.node)
+    first = positional_parameters(definition.node)[: len(args)]
+    for name, value in bound.items():
+        if name == rest:
+            assert isinstance(value, Sequence)
+            positional += [item.code for item in value.items]
             continue
-        if position < len(args) and not keywords:
-            positional.append(bound[name].code)
+        if name == others:
+            assert isinstance(value, Mapping)
+            keywords |= {key: item.code for key, item in value.entries.items()}
+            continue
+        if name not in given or not emittable(value):
+            continue
+        if name in first and not keywords:
+            positional.append(value.code)
         else:
-            keywords[run.spell(name)] = bound[name].code
+            keywords[run.spell(name)] = value.code
     return c.call(variant.name, list(positional), dict(keywords))
 
 

@@ -98,7 +98,7 @@ def member(run: Run, path: str) -> Value:
             return named(constant, Code(f"jnp.{last}"))
         return constant
     root = path.split(".")[0]
-    dialect = {"torch": "torch", "numpy": "numpy", "jax": "jnp"}.get(root, root)
+    dialect = {"jax": "jnp", "scipy": "numpy"}.get(root, root)
     operation = registry.lookup(dialect, path)
     if operation is None:
         refuse_dangerous(run, path)
@@ -198,6 +198,10 @@ def attribute_of(run: Run, owner: Value, name: str) -> Value:
             return load_module_name(run, f"{owner.code.text}_{name}")
         case Sequence(names=names) if name in names:
             return item_of(owner, names.index(name))
+        case Sequence(owner=kind) if kind and _is_property(run, f"{kind}_{name}"):
+            from qllm_jax.tfcaf.interpreter.calls import call_object
+
+            return call_object(run, owner, name, [], {})
         case Sequence() | Mapping():
             return Method(owner, name, c.attribute(owner.code, name))
         case AtIndex():
@@ -224,6 +228,12 @@ def _of_class(run: Run, owner: Function, name: str) -> bool:
     made = origin(owner.definition.node)
     is_object = made is not None and made.kind == "object"
     return is_object and f"{owner.code.text}_{name}" in run.module_nodes
+
+
+def _is_property(run: Run, name: str) -> bool:
+    """Whether a method of a class of the source is read like an attribute."""
+    made = origin(run.module_nodes[name]) if name in run.module_nodes else None
+    return made is not None and made.kind == "property"
 
 
 def _array_attribute(run: Run, owner: Array, name: str) -> Value:

@@ -102,7 +102,8 @@ def read_function(
     result, variant = functions.interpret(run, function.definition, local)
     assert variant is not None
     ending = _check_result(run, entry, result, batched)
-    direct = not batched and ending == "" and names == ["agent_qs", "state"]
+    plain = names == ["agent_qs", "state"] and not any(definitions.star_parameters(entry))
+    direct = not batched and ending == "" and plain
     inner = variant.name.rstrip("_") if variant.name == "tfcaf_" else variant.name
     if direct and entry.name == "tfcaf":
         variant.name, wrapper = "tfcaf", ""

@@ -26,12 +26,7 @@ from qllm_jax.tfcaf.lifting.objects import Object
 from qllm_jax.tfcaf.lifting.walrus import hoisted
 
 _RECORD_BASES = frozenset(("NamedTuple", "typing.NamedTuple"))
-_RECORD_DECORATORS = frozenset(
-    (
-        *("dataclass", "dataclass()", "dataclass(frozen=True)"),
-        *("dataclasses.dataclass", "dataclasses.dataclass(frozen=True)"),
-    )
-)
+_RECORD_DECORATORS = frozenset(("dataclass", "dataclasses.dataclass"))
 _OBJECT_BASES = frozenset(("nn.Module", "torch.nn.Module", "Module", "object"))
 _RECORD_IMPORTS = {"collections": {"namedtuple"}, "dataclasses": {"dataclass", "field"}}
 
@@ -68,7 +63,7 @@ def _lifted(node: ast.stmt, taken: set[str]) -> list[ast.stmt]:
             return [_record(node, name, [(f, None) for f in fields])] if fields else [node]
         case ast.ClassDef(keywords=[]):
             bases = {ast.unparse(base) for base in node.bases}
-            decorators = {ast.unparse(d) for d in node.decorator_list}
+            decorators = {_decorator(d) for d in node.decorator_list}
             if getattr(node, "type_params", None):
                 return [node]
             if (bases <= _RECORD_BASES and bases and not decorators) or (
@@ -78,6 +73,31 @@ def _lifted(node: ast.stmt, taken: set[str]) -> list[ast.stmt]:
             if bases <= _OBJECT_BASES and not decorators:
                 return Object(node, taken).functions() or [node]
     return [node]
+
+
+def _decorator(node: ast.expr) -> str:
+    """A decorator without keywords that only say True or False, as `@dataclass(frozen=True)`."""
+    if isinstance(node, ast.Call) and not node.args:
+        constants = (isinstance(keyword.value, ast.Constant) for keyword in node.keywords)
+        node = node.func if all(constants) else node
+    return ast.unparse(node)
+
+
+def _default(value: ast.expr | None) -> ast.expr | None:
+    """A field's default; those of `field(default=…)` and of a factory of a list are written out."""
+    match value:
+        case ast.Call(func=ast.Name(id="field") | ast.Attribute(attr="field"), args=[]):
+            pass
+        case _:
+            return value
+    match value.keywords:
+        case [ast.keyword(arg="default", value=given)]:
+            return given
+        case [ast.keyword(arg="default_factory", value=ast.Lambda() as factory)]:
+            made = factory.body
+            if isinstance(made, ast.List | ast.Tuple):
+                return ast.copy_location(ast.Tuple(made.elts, ast.Load()), made)
+    return value
 
 
 def _namedtuple_fields(call: ast.Call) -> list[str]:
@@ -104,7 +124,7 @@ def _record_class(node: ast.ClassDef, taken: set[str]) -> list[ast.stmt]:
     for item in node.body:
         match item:
             case ast.AnnAssign(target=ast.Name(id=name)) if is_plain(name):
-                fields.append((name, item.value))
+                fields.append((name, _default(item.value)))
             case ast.FunctionDef():
                 methods.append(item)
             case ast.Expr(value=ast.Constant()) | ast.Pass():

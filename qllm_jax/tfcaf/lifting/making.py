@@ -11,7 +11,7 @@ class Origin:
     """What a function was made from.
 
     Attributes:
-        kind: "record" or "object" (it makes one), "method" or "static" (a method of a class).
+        kind: "record" or "object" (it makes one), "method", "static" or "property" (of a class).
         owner: The class.
         fields: Names of the record's fields or the object's attributes, in order.
     """

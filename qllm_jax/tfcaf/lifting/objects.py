@@ -6,7 +6,7 @@ import ast
 
 from qllm_jax.tfcaf.lifting.making import arguments_of, function, is_plain, return_tuple
 
-_METHOD_DECORATORS = frozenset(("staticmethod", "classmethod", "torch.no_grad()"))
+_METHOD_DECORATORS = frozenset(("staticmethod", "classmethod", "property", "torch.no_grad()"))
 _METHODS = {"__call__": "call", "__init__": "init"}
 
 
@@ -139,8 +139,11 @@ class Object:
         if "staticmethod" in decorators:
             kind, me = "static", ""
         elif "classmethod" in decorators:
-            kind = "static"
-            arguments.args = arguments.args[1:]
+            kind, me = "static", ""
+            its_class = arguments.args.pop(0).arg
+            method.body = [_Renamed(its_class, self.node.name).visit(item) for item in method.body]
+        elif "property" in decorators:
+            kind = "property"
         body = [self._inside(item, me) for item in method.body]
         made = function(
             method, self._called(method.name), arguments, body, f"{kind} {self.node.name}"
@@ -157,8 +160,26 @@ class Object:
 
     def is_static(self, method: str) -> bool:
         """Whether a method takes no object."""
-        decorators = {ast.unparse(d) for d in self.methods[method].decorator_list}
-        return bool(decorators & {"staticmethod", "classmethod"})
+        return bool(self._decorators(method) & {"staticmethod", "classmethod"})
+
+    def is_property(self, method: str) -> bool:
+        """Whether a method is read like an attribute."""
+        return "property" in self._decorators(method)
+
+    def _decorators(self, method: str) -> set[str]:
+        return {ast.unparse(d) for d in self.methods[method].decorator_list}
+
+
+class _Renamed(ast.NodeTransformer):
+    """Reads of one name as reads of another."""
+
+    def __init__(self, old: str, new: str):
+        self.old, self.new = old, new
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if node.id == self.old and isinstance(node.ctx, ast.Load):
+            node.id = self.new
+        return node
 
 
 def _constants(item: ast.stmt) -> list[str]:
@@ -234,5 +255,8 @@ class _Members(ast.NodeTransformer):
             made = ast.Name(f"{owner.node.name}_{name}", ast.Load())
             return ast.copy_location(made, node)
         if name in owner.methods:
-            return ast.copy_location(ast.Name(owner._called(name), ast.Load()), node)
+            called = ast.copy_location(ast.Name(owner._called(name), ast.Load()), node)
+            if not owner.is_property(name):
+                return called
+            return ast.copy_location(ast.Call(called, [self.visit(node.value)], []), node)
         return self.generic_visit(node)
