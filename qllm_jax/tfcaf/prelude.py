@@ -116,6 +116,17 @@ def _huber(x, delta):
     return jnp.where(size < delta, 0.5 * x * x, delta * (size - 0.5 * delta))
 ''')
 _helper('''
+def _log_or_less(x):
+    """log x, at least -100; of 0 its gradient is 0."""
+    positive = x > 0.0
+    return jnp.where(positive, jnp.maximum(jnp.log(jnp.where(positive, x, 1.0)), -100.0), -100.0)
+''')
+_helper('''
+def _cross_entropy_of_two(x, y):
+    """-(y log x + (1 - y) log(1 - x))."""
+    return -(y * _log_or_less(x) + (1.0 - y) * _log_or_less(1.0 - x))
+''')
+_helper('''
 def _from_lower(x):
     """The symmetric matrix of which x holds the lower triangle."""
     return jnp.tril(x) + jnp.tril(x, -1).mT

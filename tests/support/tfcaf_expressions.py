@@ -33,7 +33,7 @@ m.var(x, axis=0) | x.var(1, ddof=1) | m.std(x, axis=1, ddof=1, keepdims=True) | 
 m.median(x[:, :3], axis=1, keepdims=True) | m.ptp(x, axis=1) | m.any(x > 1, axis=1) | m.all(b, axis=1)
 (x > 0).any(axis=1) | b.all(-1, keepdims=True) | m.count_nonzero(b, axis=1) | m.argmax(x, axis=1)
 m.argmin(x, axis=0) | x.argmax() | x.argmin(-1) | m.average(x, axis=1) | m.average(x, axis=1, weights=v + 9)
-m.average(x, weights=x * x + 1) | m.quantile(x, 0.3, axis=1) | m.percentile(x, 40, axis=1)
+m.average(x, weights=x * x + 1) | m.quantile(x, 0.3, axis=1) | m.percentile(x, 40, axis=1) | m.quantile(x, m.array([0.2, 0.7]), axis=1)
 m.nansum(x, axis=1) | m.nanmean(x, axis=1) | m.nanmax(x, axis=1)
 m.nanmin(x) | m.nanstd(x, axis=1) | m.cumsum(x, axis=1) | x.cumsum(0) | m.cumsum(q) | m.cumprod(x, axis=1)
 m.cumsum(x) | m.diff(x, axis=1) | m.diff(q) | m.diff(x, n=2) | m.sort(x, axis=1) | m.sort(x) | m.sort(q)[::-1]
@@ -68,6 +68,9 @@ x.shape[0] * q | x.ndim * q | x.size * q | len(x) * q | x[..., 0] | x[:, ::2] | 
 x[m.arange(3), i[:, 0] % 4] | -x | x ** 2 | x / 2 | x // 0.5 | x % 0.5 | 2 ** x | x > v | (x == x) * 1.0 | abs(x) | sum(x) | max(q[0], q[1])
 m.searchsorted(m.array([0.0, 0.5, 1.0]), q) | m.digitize(q, m.array([0.0, 0.5])) | m.cov(x) | m.interp(q, m.array([0.0, 1.0]), m.array([2.0, 3.0]))
 m.polyval(m.array([1.0, 2.0, 3.0]), q) | m.logspace(0, 1, 4) * v
+m.isin(i, m.array([0, 2])) | m.isin(i, 1, invert=True) | m.gradient(q) | m.gradient(x, axis=1) | m.gradient(x, 0.5, axis=0) | m.gradient(x)[1] | m.ediff1d(q)
+m.unravel_index(i, (2, 2))[1] | m.unravel_index(m.argmax(x), (3, 4))[0] * q | m.ravel_multi_index((i[:, 0], i[:, 1]), (3, 3)) | x[m.ix_(m.array([0, 2]), m.array([1, 3]))]
+m.where(m.eye(3) > 0)[0] * q | x[m.nonzero(m.eye(3, 4))] | m.argwhere(m.triu(m.ones((3, 3)), 1))[:, 1] * q | m.flatnonzero(m.arange(4) % 2) * q[:2]
 x.mean(axis=(0, 1)) | m.max(x, axis=(0, 1)) | m.prod(m.array([2.0, 3.0])) * q | m.sqrt(2.0) * q
 """
 
@@ -78,6 +81,9 @@ np.linalg.cholesky(x[:, :3] + 9 * np.eye(3))
 x[[0, 2]] | np.quantile(x, [0.2, 0.7], axis=1) | np.clip(x, a_min=0, a_max=1) | np.float64(2.0) * x | np.array(x, dtype=np.float64) | np.max([q[0], q[1]]) | x.copy() | np.copy(x)
 np.mean([q[0], q[2]]) | np.sum([q[0], 2.0]) | np.maximum.accumulate(v) | np.minimum.accumulate(x, axis=1) | np.trapezoid(v)
 np.linalg.norm(x, axis=(0, 1)) | np.dot(x, x.T) | np.finfo(np.float32).eps + x | np.float32(x) | np.asarray(q, dtype=np.float32)
+scipy.special.expit(x) | scipy.special.softmax(x, axis=1) | scipy.special.log_softmax(x, axis=-1) | scipy.special.logsumexp(x, axis=1) | scipy.special.xlogy(q * q, q * q + 1) | scipy.special.entr(scipy.special.softmax(q))
+scipy.special.erf(x) | scipy.special.rel_entr(scipy.special.softmax(q), scipy.special.softmax(-q)) | scipy.linalg.block_diag(np.eye(2), q) | scipy.spatial.distance.cdist(x, x[:2] + 1) | scipy.spatial.distance.cdist(x, x, "cityblock")
+np.array(q.tolist()) | sum(i[0].tolist()) * q | np.array([j for j, k in np.argwhere(np.eye(3)).tolist()]) * q
 np.size(x) * q | np.shape(x)[0] * q | np.ndim(x) * q | np.inf > x | x.dtype == np.float64 or x
 """
 
@@ -109,6 +115,10 @@ lax.fori_loop(0, 3, lambda k, c: c + q[k], 0.0) | lax.fori_loop(0, 3, lambda k, 
 lax.fori_loop(0, 2, lambda k, c: (c[0] + c[1], c[1] * 2), (q, q))[0] | lax.scan(lambda c, t: (c + t, c * t), 0.0, q)[1]
 lax.scan(lambda c, t: (c + t[0] * t[1], None), 0.0, (q, q))[0] | lax.map(lambda r: r.sum(), x) | lax.scan(lambda c, t: (c * 2, c), q, None, length=3)[1]
 lax.associative_scan(jnp.add, q) | jax.tree_util.tree_map(lambda t: t * 2, x) | jax.jit(lambda t: t * 2)(x)
+lax.reduce_max(x, (1,)) | lax.reduce_min(x, axes=(0,)) | lax.reduce_sum(x, (0, 1)) | lax.reduce_prod(x, (1,)) | lax.reduce_and(b, (1,)) | lax.reduce_or(b, (0,))
+lax.pad(x, 0.0, ((0, 0, 0), (1, 2, 0))) | lax.pad(q, 1.0, [(1, -1, 1)]) | lax.dot_general(x, x, (((1,), (1,)), ((), ()))) | lax.dot_general(x, x, (((1,), (1,)), ((0,), (0,)))) | lax.reshape(x, (4, 3))
+lax.dynamic_update_index_in_dim(x, v, 1, 0) | lax.dynamic_update_index_in_dim(q, 2.0, i[0, 0], 0) | lax.dynamic_update_slice_in_dim(x, x[:2], i[0, 0], 0) | jnp.nonzero(b[0], size=2, fill_value=0)[0] * q[:2]
+jax.scipy.special.entr(jax.nn.softmax(q)) | jax.scipy.linalg.block_diag(q[:, None], jnp.eye(2)) | jax.scipy.special.kl_div(jax.nn.softmax(q), jax.nn.softmax(-q))
 lax.full((3,), 2.0) * q | lax.iota(jnp.float32, 3) * q
 jnp.float32(0.5) * x | jnp.array(x, dtype=jnp.float32) | jnp.asarray(q) | lax.full_like(q, 2.0) + q | jnp.where(b, x, jnp.inf).min(1) | jnp.concat([x, x])
 """

@@ -24,6 +24,9 @@ BODIES = {
     "list-of-lists": "g = [[0, 1], [2]]\nw = q.clone()\nfor c in g:\n    w[:, c] *= len(c)",
     "constants": "stride, eps = 4, 1e-8\nw = q / (s[:, ::stride].abs() + eps + 1)",
     # -- masks of constants ---------------------------------------------------------------------
+    "where-alone": "i, j = torch.where(~torch.eye(3, dtype=torch.bool))\nw = q * (s[:, i] - s[:, j]).abs().view(-1, 3, 2).sum(2)",
+    "nonzero": "p = torch.nonzero(torch.ones(3, 3).triu(1))\nd = s[:, p[:, 0]] * q[:, p[:, 1]]\nw = q.clone()\nfor k, (i, j) in enumerate(p.tolist()):\n    w[:, i] += d[:, k] * j",
+    "nonzero-tuple": "i, j = torch.eye(3).nonzero(as_tuple=True)\nw = s[:, :9].view(-1, 3, 3)[:, i, j] * q",
     "off-diagonal": "d = (s[:, :3].unsqueeze(1) - s[:, 3:6].unsqueeze(2)).abs()\nm = ~torch.eye(3, dtype=torch.bool)\nw = q * d[:, m].view(-1, 3, 2).amin(2)",
     "upper-pairs": "m = torch.triu(torch.ones(3, 3), diagonal=1).bool()\nw = q * s[:, :9].view(-1, 3, 3)[:, m].sum(1, keepdim=True)",
     "compared-ranges": "i = torch.arange(3)\nm = i.unsqueeze(0) < i.unsqueeze(1)\nw = q * s[:, :9].view(-1, 3, 3)[:, m]",
@@ -84,6 +87,11 @@ BODIES = {
     "helper-tuple": "def both(x):\n    return x * 2, x + 1\na, b = both(q)\nw = a * b",
     "closure": "scale = s[:, :1]\ndef f(x):\n    return x * scale\nw = f(q) + f(q * 2)",
     "lambda": "f = lambda x, k=2: x * k\nw = f(q) + f(q, 3)",
+    "default-by-name": "K = (2.0, 3.0)\ndef f(x, k=K[0] / 2, *, scales=K):\n    for t in scales:\n        x = x * t + k\n    return x\nw = f(q) + f(s[:, :3], 5.0, scales=(1.0,))",
+    "lambda-default": "fs = [lambda x, i=i: x[:, i : i + 1] * (i + 1) for i in range(3)]\nw = sum(f(q) for f in fs) * q",
+    "lambda-default-held": "u = s[:, :3] * 2\nf = lambda x, u=u: x * u\nu = u * 0\nw = f(q) + u",
+    "star-arguments": "def add(x, *rest, k=1.0, **others):\n    for r in rest:\n        x = x + k * r\n    return x * others.get('scale', 2.0)\nw = add(q, s[:, :3], s[:, 3:6], scale=s[:, :1]) + add(q) + add(q, q, k=0.5)",
+    "formatted-names": "d = {f'x_{i:02d}': q[:, i] for i in range(3)}\nnote = f'mean {q.mean(1)} of {len(d)}'\nw = torch.stack([d[f'x_{k:02d}'] for k in (2, 0, 1)], 1)",
     "function-list": "fs = [torch.relu, torch.tanh, torch.sigmoid]\nw = q\nfor f in fs:\n    w = w + f(q)",
     # -- conditions on data ---------------------------------------------------------------------
     "where-assign": "w = q.clone()\nw[s[:, :3] > 0] = 0.5",

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy
 import tfcaf_expressions as table
 import tfcaf_oracles as oracles
 
@@ -16,9 +17,9 @@ AGENT_QS = [RNG.normal(size=3), np.array([0.5, -1.0, 0.5]), np.array([0.0, 0.0, 
 
 @pytest.mark.parametrize("expression", sorted(set(EXPRESSIONS)))
 def test_operation_equals_numpy(expression):
-    imports = "import numpy as np"
+    imports = "import numpy as np\nimport scipy"
     with np.errstate(all="ignore"):
-        size = oracles.size_of(expression, {"np": np})
+        size = oracles.size_of(expression, {"np": np, "scipy": scipy})
         source = table.source(expression, size, imports)
         original = oracles.load_original(source)
         function = translate(source, num_agents=3, state_dim=12).function

@@ -23,6 +23,7 @@ _SPECIAL = words("expit erf erfc gammaln digamma entr ndtr log_ndtr logit erfinv
 
 @op("jnp", " ".join(_NN + name for name in _ACTIVATIONS), "x")
 @op("jnp", " ".join(f"jax.scipy.special.{name}" for name in _SPECIAL), "x")
+@op("numpy", " ".join(f"scipy.special.{name}" for name in _SPECIAL), "x")
 def activation(ctx: OpCall, x: Value) -> Value:
     """An activation of each element."""
     x = ctx.cast(ctx.array(x), "float")
@@ -48,6 +49,7 @@ def activation_with_option(ctx: OpCall, x: Value, option: Value) -> Value:
 
 @op("jnp", "jax.nn.softmax jax.nn.log_softmax", "x, axis=-1, where=None, initial!=None")
 @op("jnp", "jax.scipy.special.softmax jax.scipy.special.log_softmax", "x, axis=None, *, where=None")
+@op("numpy", "scipy.special.softmax scipy.special.log_softmax", "x, axis=None, *, where=None")
 def softmax(ctx: OpCall, x: Value, axis: Value, where: Value) -> Value:
     """Softmax over axes; never over the batch."""
     x = ctx.cast(ctx.array(x), "float")
@@ -65,6 +67,7 @@ def softmax(ctx: OpCall, x: Value, axis: Value, where: Value) -> Value:
     return ctx.result(x.shape, "float", code, *sources)
 
 
+@op("numpy", "scipy.special.logsumexp", "x|a, axis=None, b=None, keepdims=False, where=None")
 @op(
     "jnp",
     "jax.nn.logsumexp jax.scipy.special.logsumexp",
@@ -129,12 +132,11 @@ def glu(ctx: OpCall, x: Value, axis: Value) -> Value:
     return ctx.result(shape, "float", c.call("jax.nn.glu", [x], {"axis": place}), x)
 
 
-@op(
-    "jnp",
-    "jax.scipy.special.xlogy jax.scipy.special.xlog1py jax.scipy.special.rel_entr "
-    "jax.scipy.special.kl_div",
-    "x, y",
-)
+_OF_TWO = words("xlogy xlog1py rel_entr kl_div")
+
+
+@op("jnp", " ".join(f"jax.scipy.special.{name}" for name in _OF_TWO), "x, y")
+@op("numpy", " ".join(f"scipy.special.{name}" for name in _OF_TWO), "x, y")
 def special_binary(ctx: OpCall, x: Value, y: Value) -> Value:
     """x·log(y) and its kin."""
     x, y = ctx.array(x), ctx.array(y)

@@ -9,6 +9,7 @@ from typing import Any
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.ops.context import OpCall
+from qllm_jax.tfcaf.ops.known_indices import tuple_of_places
 from qllm_jax.tfcaf.ops.numpy_like import as_float, both, cast_to, last_name
 from qllm_jax.tfcaf.ops.registry import op
 from qllm_jax.tfcaf.values import Array, Kind, Static, Value, same_shape, static
@@ -208,9 +209,9 @@ def nan_to_num(
 @op("jnp", "lax.select", "condition|pred, x|on_true, y|on_false")
 @op("jnp", "lax.select_n", "condition|which, y, x")
 def where(ctx: OpCall, condition: Value, x: Value, y: Value) -> Value:
-    """`x` where the condition holds, else `y`."""
+    """`x` where the condition holds, else `y`; of a condition alone, where it holds."""
     if ctx.is_none(x) or ctx.is_none(y):
-        raise ctx.dynamic_shape()
+        return tuple_of_places(ctx, condition)
     condition, x, y = ctx.array(condition), ctx.array(x), ctx.array(y)
     shape = ctx.broadcast(condition, x, y)
     code = c.call("jnp.where", [condition, x, y])

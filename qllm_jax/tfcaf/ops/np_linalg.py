@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from typing import Any
 
@@ -293,3 +294,29 @@ def einsum(ctx: OpCall, equation: Value, operands: list[Value], **options: Value
         view = View(lambda base: c.call("jnp.einsum", [equation.code, base]), None)
         return ctx.view(arrays[0], made.shape, made.code, view)
     return made
+
+
+_METRICS = {
+    "euclidean": ("jnp.square", "sum", True),
+    "sqeuclidean": ("jnp.square", "sum", False),
+    "cityblock": ("jnp.abs", "sum", False),
+    "chebyshev": ("jnp.abs", "max", False),
+}
+
+
+@op("numpy", "scipy.spatial.distance.cdist", "x|XA, y|XB, metric='euclidean'")
+def cdist(ctx: OpCall, x: Value, y: Value, metric: Value) -> Array:
+    """Distances between all rows of x and all rows of y."""
+    x, y, name = ctx.array(x), ctx.array(y), ctx.string(metric, "metric")
+    if x.ndim != 2 or y.ndim != 2 or not same_dim(x.shape[1], y.shape[1]):
+        raise ctx.refuse("shape", "it takes two matrices of points.", "Give [points, 2] each.")
+    if has_batch(x.shape) or has_batch(y.shape):
+        raise ctx.mixes_batch("measures between samples")
+    if name not in _METRICS:
+        raise ctx.refuse("argument", f"the metric {name!r} is unknown.", "Use 'euclidean'.")
+    size, total, root = _METRICS[name]
+    apart = c.binary(ast.Sub, c.subscript(x.code, ":, None"), c.subscript(y.code, "None"))
+    code = c.call(f"jnp.{total}", [c.call(size, [apart])], {"axis": -1})
+    if root:
+        code = ctx.helper("_safe_sqrt", code)
+    return ctx.result((x.shape[0], y.shape[0]), "float", code, x, y)

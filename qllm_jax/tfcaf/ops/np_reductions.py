@@ -212,7 +212,8 @@ def quantile(ctx: OpCall, x: Value, q: Value, axis: Value, method: Value, keepdi
     levels = numbers(ctx, q, "q")
     if isinstance(levels, tuple):
         shape = (len(levels), *reduced_shape(x, axes, ctx.bool(keepdims)))
-        code = c.call(f"jnp.{last_name(ctx)}", [x, c.call("jnp.array", [list(levels)])], options)
+        given = q.code if isinstance(q, Array) else c.call("jnp.array", [list(levels)])
+        code = c.call(f"jnp.{last_name(ctx)}", [x, given], options)
         return ctx.result(shape, "float", code, x)
     code = c.call(f"jnp.{last_name(ctx)}", [x, levels], options)
     return ctx.result(reduced_shape(x, axes, ctx.bool(keepdims)), "float", code, x)

@@ -58,8 +58,9 @@ def last_name(ctx: OpCall) -> str:
 
 
 def emitted_name(ctx: OpCall) -> str:
-    """The function as emitted, with `jnp.` for `jax.numpy.`."""
-    return ctx.name.replace("jax.numpy.", "jnp.")
+    """The function as emitted, with `jnp.` for `jax.numpy.` and JAX's of SciPy's name."""
+    name = ctx.name.replace("jax.numpy.", "jnp.")
+    return f"jax.{name}" if name.startswith("scipy.") else name
 
 
 def has_batch(shape: Shape) -> bool:
@@ -152,7 +153,9 @@ def _from_stand_in(size: int) -> Dim:
 
 
 def numbers(ctx: OpCall, value: Value, what: str) -> Any:
-    """A static number, or a tuple (of tuples) of them."""
+    """A static number, or a tuple (of tuples) of them, also out of an array of constants."""
+    if isinstance(value, Array) and isinstance(value.const, tuple):
+        return value.const
     if isinstance(value, Sequence):
         return tuple(numbers(ctx, item, what) for item in ctx.items(value, what))
     if isinstance(value, Static) and value.value is None:

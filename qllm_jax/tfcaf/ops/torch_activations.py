@@ -75,6 +75,31 @@ def tanhshrink(ctx: OpCall, x: Value) -> Array:
     return ctx.result(x.shape, "float", c.binary(ast.Sub, x.code, c.call("jnp.tanh", [x])), x)
 
 
+@op("torch", "F.softshrink F.hardshrink", "x|input, bound|lambd=0.5")
+def shrink(ctx: OpCall, x: Value, bound: Value) -> Array:
+    """0 between -bound and bound; outside x, for the soft one nearer to 0 by the bound."""
+    x = _of_floats(ctx, x)
+    limit = ctx.number(bound, "lambd")
+    nearer = c.call("jnp.clip", [x, -limit, limit])
+    if x.grad:
+        nearer = c.call("jax.lax.stop_gradient", [nearer])
+    inside = c.compare(c.call("jnp.abs", [x]), [ast.LtE], [c.literal(limit)])
+    kept = x.code if same(ctx.name) == "hardshrink" else c.binary(ast.Sub, x.code, nearer)
+    return ctx.result(x.shape, "float", c.call("jnp.where", [inside, 0.0, kept]), x)
+
+
+@op("torch", "F.prelu torch.prelu .prelu", "x|input, weight")
+def prelu(ctx: OpCall, x: Value, weight: Value) -> Array:
+    """x above 0, a weight times x elsewhere; several weights are for the entries of axis 1."""
+    x, slope = _of_floats(ctx, x), ctx.array(weight)
+    code = slope.code
+    if slope.ndim == 1 and slope.shape != (1,):
+        if x.ndim < 2 or x.shape[1] != slope.shape[0]:
+            raise ctx.refuse("shape", "there are not as many weights.", "Give one weight.")
+        code = c.method(ctx.atom(slope), "reshape", [-1, *[1] * (x.ndim - 2)], {})
+    return ctx.result(x.shape, "float", ctx.helper("_leaky_relu", x, code), x, slope)
+
+
 @_activation("F.leaky_relu", "x|input, slope|negative_slope=0.01")
 def leaky_relu(ctx: OpCall, x: Value, slope: Value) -> Array:
     """x above 0, slope x elsewhere."""

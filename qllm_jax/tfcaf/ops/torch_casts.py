@@ -9,7 +9,7 @@ from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.ops.registry import op
 from qllm_jax.tfcaf.ops.torch_elementwise import same
-from qllm_jax.tfcaf.values import Array, Dropped, Kind, Value, View
+from qllm_jax.tfcaf.values import Array, Dropped, Kind, Sequence, Value, View
 
 _CASTS: dict[str, Kind] = {
     **dict.fromkeys(("float", "double", "half", "bfloat16"), "float"),
@@ -86,7 +86,7 @@ def detach(ctx: OpCall, x: Value) -> Array:
     return made
 
 
-@op("torch", ".item .tolist", "x")
+@op("torch", ".item", "x")
 @op("numpy", ".item", "x")
 @op("jnp", ".item", "x")
 def item(ctx: OpCall, x: Value) -> Value:
@@ -94,3 +94,23 @@ def item(ctx: OpCall, x: Value) -> Value:
     from qllm_jax.tfcaf.interpreter.builtin_numbers import as_python_number
 
     return as_python_number(ctx.run, ctx.array(x), None)
+
+
+@op("torch", ".tolist", "x")
+@op("numpy", ".tolist", "x")
+@op("jnp", ".tolist", "x")
+def to_list(ctx: OpCall, x: Value) -> Value:
+    """The entries as Python numbers, in lists of lists."""
+    x = ctx.array(x)
+    if not x.shape:
+        return item(ctx, x)
+    if not x.code.is_name and x.const is None:
+        place = ctx.run.fresh("entries")
+        ctx.run.emit(f"{place} = {x.code.text}")
+        x = dataclasses.replace(x, code=Code(place))
+    items: list[Value] = []
+    for i in range(ctx.fixed_size(x, 0)):
+        part = ctx.result(x.shape[1:], x.dtype, c.subscript(x.code, str(i)), x)
+        part.const = None if x.const is None else x.const[i]
+        items.append(to_list(ctx, part))
+    return Sequence(items, "list", c.display([i.code for i in items], False))

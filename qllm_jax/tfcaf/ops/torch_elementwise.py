@@ -10,6 +10,7 @@ from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf.code import Code, words
 from qllm_jax.tfcaf.ops import operators
 from qllm_jax.tfcaf.ops.context import OpCall
+from qllm_jax.tfcaf.ops.known_indices import tuple_of_places
 from qllm_jax.tfcaf.ops.registry import constant, dropped, dtype, op
 from qllm_jax.tfcaf.values import Array, Static, Value, promote
 
@@ -69,11 +70,16 @@ _SPECIAL = {
     "lgamma": "jax.scipy.special.gammaln",
     "digamma": "jax.scipy.special.digamma",
     "expit": "jax.nn.sigmoid",
+    "gammaln": "jax.scipy.special.gammaln",
+    "entr": "jax.scipy.special.entr",
+    "ndtr": "jax.scipy.special.ndtr",
 }
 
 
 @op("torch", names("sigmoid erf rsqrt erfc erfinv lgamma digamma", "F.sigmoid"), "x|input")
 @op("torch", "torch.special.expit torch.special.erf torch.special.erfc", "x|input")
+@op("torch", "torch.special.entr torch.special.ndtr", "x|input")
+@op("torch", "torch.special.gammaln torch.special.digamma torch.special.erfinv", "x|input")
 def special_unary(ctx: OpCall, x: Value) -> Array:
     """A function that jax has outside of jnp."""
     x = ctx.array(x)
@@ -292,11 +298,11 @@ def arctan2(ctx: OpCall, y: Value, x: Value) -> Array:
     return ctx.result(ctx.broadcast(y, x), "float", code, y, x)
 
 
-@op("torch", names("xlogy", "torch.special.xlogy"), "x|input, y|other")
+@op("torch", names("xlogy", "torch.special.xlogy torch.special.xlog1py"), "x|input, y|other")
 def xlogy(ctx: OpCall, x: Value, y: Value) -> Array:
-    """x log y, 0 where x is 0."""
+    """x log y or x log(1 + y), 0 where x is 0."""
     x, y = ctx.array(x), ctx.array(y)
-    code = c.call("jax.scipy.special.xlogy", [x, y])
+    code = c.call(f"jax.scipy.special.{same(ctx.name)}", [x, y])
     return ctx.result(ctx.broadcast(x, y), "float", code, x, y)
 
 
@@ -366,10 +372,10 @@ def nan_to_num(ctx: OpCall, x: Value, nan: Value, posinf: Value, neginf: Value) 
 
 @op("torch", "torch.where", "condition, x|input|self=None, y|other=None")
 @op("torch", ".where", "x, condition, y|other")
-def where(ctx: OpCall, condition: Value, x: Value, y: Value) -> Array:
-    """x where the condition holds, else y."""
+def where(ctx: OpCall, condition: Value, x: Value, y: Value) -> Value:
+    """x where the condition holds, else y; of a condition alone, where it holds."""
     if ctx.is_none(x) or ctx.is_none(y):
-        raise ctx.dynamic_shape()
+        return tuple_of_places(ctx, condition)
     condition, x, y = ctx.array(condition), ctx.array(x), ctx.array(y)
     if condition.dtype != "bool":
         raise ctx.refuse("dtype", "the condition must be bool.", "Compare, or add `.bool()`.")

@@ -196,9 +196,8 @@ def masked_select(ctx: OpCall, x: Value, mask: Value) -> Value:
 
 @op(
     "torch",
-    "torch.nonzero .nonzero torch.argwhere .argwhere torch.unique .unique",
-    "x|input, "
-    "*ignored, as_tuple=False, sorted=True, return_inverse=False, return_counts=False, dim=None",
+    "torch.unique .unique torch.masked_scatter .masked_scatter",
+    "x|input, *ignored, sorted=True, return_inverse=False, return_counts=False, dim=None",
 )
 @op("torch", "torch.unique_consecutive", "x|input, *ignored")
 def dynamic(ctx: OpCall, x: Value, **ignored: Any) -> Value:
@@ -249,7 +248,9 @@ def diag_embed(ctx: OpCall, x: Value, offset: Value, axis1: Value, axis2: Value)
         raise ctx.refuse("argument", "only the plain form is supported.", "Drop the arguments.")
     size = ctx.fixed_size(x, x.ndim - 1)
     spread = c.subscript(x.code, "..., None")
-    code = c.Code(f"{spread.text} * jnp.eye({size})", c.TIMES)
+    zero = {"float": 0.0, "int": 0, "bool": False}[x.dtype]
+    diagonal = c.Code(f"jnp.eye({size}, dtype=jnp.bool_)")
+    code = c.call("jnp.where", [diagonal, spread, zero])
     return ctx.result((*x.shape, size), x.dtype, code, x)
 
 

@@ -31,13 +31,13 @@ def product(ctx: OpCall, x: Value, y: Value) -> Array:
             f"and {describe(y)}.",
             "Use `@`, or `(a * b).sum(-1)` for row-wise dot products.",
         )
-    if name == "inner":
-        if x.ndim > 1 or y.ndim > 1:
-            raise ctx.mixes_batch("pairs all rows")
-        name = "dot"
+    if name == "inner" and (x.ndim > 1 or y.ndim > 1):
+        made = np_linalg.product_of(ctx, x, y)
+        assert isinstance(made, Array)
+        return made
     if name == "bmm" and not same_dim(x.shape[0], y.shape[0]):
         raise ctx.refuse("shape", "the first axes differ.", "Give both the same batch.")
-    code = c.call(f"jnp.{'dot' if name in ('dot', 'vdot') else 'matmul'}", [x, y])
+    code = c.call(f"jnp.{'dot' if name in ('dot', 'vdot', 'inner') else 'matmul'}", [x, y])
     made = operators.matmul(ctx, x, y, code)
     if sum(isinstance(dim, Batch) for dim in made.shape) > 1:
         raise ctx.mixes_batch("pairs each sample with every other")
@@ -61,11 +61,27 @@ def outer(ctx: OpCall, x: Value, y: Value) -> Array:
 @op(
     "torch",
     "torch.baddbmm torch.addmm torch.addmv .baddbmm .addmm .addmv",
-    "x|input, a|batch1|mat1|mat, b|batch2|mat2|vec",
+    "x|input, a|batch1|mat1|mat, b|batch2|mat2|vec, *, beta=1, alpha=1",
 )
-def add_product(ctx: OpCall, x: Value, a: Value, b: Value) -> Array:
-    """x + a @ b."""
-    return operators.binary(ctx, ast.Add, x, operators.matmul(ctx, a, b))
+def add_product(ctx: OpCall, x: Value, a: Value, b: Value, beta: Value, alpha: Value) -> Array:
+    """beta x + alpha (a @ b)."""
+    made = operators.matmul(ctx, a, b)
+    if ctx.number(alpha) != 1:
+        made = operators.binary(ctx, ast.Mult, alpha, made)
+    if ctx.number(beta) != 1:
+        x = operators.binary(ctx, ast.Mult, beta, x)
+    return operators.binary(ctx, ast.Add, x, made)
+
+
+@op("torch", "torch.linalg.multi_dot", "arrays|tensors")
+@op("torch", "torch.chain_matmul", "*arrays")
+def chain(ctx: OpCall, arrays: Value | list[Value]) -> Array:
+    """a @ b @ …"""
+    items = arrays if isinstance(arrays, list) else ctx.items(arrays)
+    made = ctx.array(items[0])
+    for item in items[1:]:
+        made = operators.matmul(ctx, made, item)
+    return made
 
 
 @op("torch", "F.linear", "x|input, weight, bias=None")
@@ -177,6 +193,23 @@ def norm(ctx: OpCall, x: Value, p: Value, axis: Value, keepdims: Value, dtype: V
     return vector_norm(ctx, given, order, axis, keepdims)
 
 
+@op(
+    "torch",
+    "torch.linalg.matrix_norm",
+    "x|A|input, p|ord='fro', axis|dim=None, keepdims|keepdim=False, *, dtype=None",
+)
+def matrix_norm(
+    ctx: OpCall, x: Value, p: Value, axis: Value, keepdims: Value, dtype: Value
+) -> Array:
+    """The Frobenius norm of matrices."""
+    if getattr(p, "value", None) != "fro":
+        raise ctx.refuse("unknown-operation", "only the Frobenius norm is known.", "Use 'fro'.")
+    axes = ctx.tuple([static(-2), static(-1)]) if ctx.is_none(axis) else axis
+    if len(ctx.items(axes)) != 2:
+        raise ctx.refuse("axis", "a matrix has two axes.", "Give two.")
+    return vector_norm(ctx, ctx.array(x), 2.0, axes, keepdims)
+
+
 def _order(ctx: OpCall, p: Value) -> float:
     value = getattr(p, "value", None)
     if value in ("inf", "-inf"):
@@ -279,33 +312,8 @@ def cdist(ctx: OpCall, x: Value, y: Value, p: Value, compute_mode: Value) -> Arr
 
 @op(
     "torch",
-    "F.mse_loss F.l1_loss F.smooth_l1_loss F.huber_loss",
-    "x|input, y|target, "
-    "size_average!=None, reduce!=None, reduction='mean', delta|beta=1.0, weight!=None",
-)
-def loss(
-    ctx: OpCall, x: Value, y: Value, reduction: Value, delta: Value, **ignored: Value
-) -> Array:
-    """Elementwise losses, not averaged."""
-    if ctx.string(reduction) != "none":
-        raise ctx.mixes_batch("averages over the batch")
-    apart = operators.binary(ctx, ast.Sub, x, y)
-    name = same(ctx.name)
-    if name == "mse_loss":
-        code = c.call("jnp.square", [apart])
-    elif name == "l1_loss":
-        code = ctx.helper("_abs", apart)
-    else:
-        size = ctx.number(delta)
-        code = ctx.helper("_huber", apart, delta.code)
-        if name == "smooth_l1_loss":
-            code = c.binary(ast.Div, code, c.literal(size))
-    return ctx.result(apart.shape, "float", code, apart)
-
-
-@op(
-    "torch",
-    "torch.linalg.inv torch.inverse .inverse torch.linalg.det torch.det .det",
+    "torch.linalg.inv torch.inverse .inverse torch.linalg.det torch.det .det "
+    "torch.linalg.slogdet torch.slogdet .slogdet",
     "x|input",
 )
 def matrix_function(ctx: OpCall, x: Value) -> Value:
@@ -317,6 +325,10 @@ def matrix_function(ctx: OpCall, x: Value) -> Value:
     shape = x.shape[:-2] if name == "det" else (*x.shape[:-2], x.shape[-1], x.shape[-2])
     if not same_dim(x.shape[-1], x.shape[-2]):
         raise ctx.refuse("shape", "the matrix is not square.", "Use a square matrix.")
+    if name == "slogdet":
+        code = c.call("jnp.linalg.slogdet", [x])
+        parts = [ctx.result(x.shape[:-2], "float", c.subscript(code, i), x) for i in "01"]
+        return ctx.pair(list(parts), ("sign", "logabsdet"))
     return ctx.result(shape, "float", c.call(f"jnp.linalg.{name}", [x]), x)
 
 

@@ -18,6 +18,7 @@ from qllm_jax.tfcaf.values import (
     Batch,
     Kind,
     Masked,
+    Shape,
     Value,
     promote,
     static,
@@ -369,9 +370,15 @@ def logcumsumexp(ctx: OpCall, x: Value, axis: Value) -> Array:
 def quantile(
     ctx: OpCall, x: Value, q: Value, axis: Value, keepdims: Value, interpolation: Value
 ) -> Array:
-    """A quantile at one static level."""
-    x, level = ctx.array(x), ctx.number(q, "q")
-    if not 0 <= level <= 1:
+    """A quantile at one static level, or at each of a vector of them."""
+    x = ctx.array(x)
+    levels: tuple[Any, ...]
+    lead: Shape = ()
+    if isinstance(q, Array) and isinstance(q.const, tuple) and q.ndim == 1:
+        levels, lead = q.const, q.shape
+    else:
+        levels = (ctx.number(q, "q"),)
+    if not all(0 <= level <= 1 for level in levels):
         raise ctx.refuse("argument", "q is outside of 0 to 1.", "Use a q between them.")
     axes, keep = ctx.axes(x, axis), ctx.bool(keepdims)
     ctx.refuse_mixing(x, axes)
@@ -381,7 +388,7 @@ def quantile(
     if keep:
         options["keepdims"] = True
     code = c.call(f"jnp.{ctx.name.rsplit('.', 1)[-1]}", [x, q], options)
-    return ctx.result(reduced_shape(x, axes, keep), "float", code, x)
+    return ctx.result((*lead, *reduced_shape(x, axes, keep)), "float", code, x)
 
 
 @op("torch", "torch.dist .dist", "x|input, other, p=2")
