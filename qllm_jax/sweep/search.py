@@ -1,7 +1,6 @@
 """The trainings of a sweep: settings in groups of one program each, rung after rung."""
 
 import dataclasses
-import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from qllm_jax.config import Config
 from qllm_jax.errors import require
+from qllm_jax.halving import num_survivors, rung_ends
 from qllm_jax.networks import Mixer
 from qllm_jax.results.files import write_npz
 from qllm_jax.schedule import make_schedule
@@ -112,8 +112,7 @@ def run_sweep(
 
     Successive halving trains all settings to the end of the first rung, drops all but the best,
     and goes on with these where they stopped; what reaches the end is what it would have been
-    alone. "Non-stochastic Best Arm Identification and Hyperparameter Optimization",
-    https://arxiv.org/abs/1502.07943.
+    alone (`qllm_jax.halving`).
 
     Args:
         config: Task, seeds, budget and all that is not swept.
@@ -135,7 +134,7 @@ def run_sweep(
     going, paused = list(settings), dict[str, Paused]()
     spent = _Spent()
     for rung in range(num_rungs):
-        count = math.ceil(len(going) / config.sweep.eta)  # of the settings that go on
+        count = num_survivors(len(going), config.sweep.eta)
         best: list[SettingResult] = []
         waiting: dict[str, Paused] = {}
         for group in _groups(config, going, rung, num_rungs):
@@ -198,12 +197,11 @@ def _groups(config: Config, settings: Sequence[Setting], rung: int, num_rungs: i
     by_static: dict[str, list[Setting]] = {}
     for setting in settings:
         by_static.setdefault(repr(_static(setting)), []).append(setting)
-    share = config.sweep.eta ** (num_rungs - 1 - rung)
     groups = []
     for number, members in enumerate(by_static.values()):
         shared = with_setting(config, _static(members[0]))
-        evaluations = shared.runner.num_evaluations // share
-        groups.append(Group(rung, number, len(by_static), shared, evaluations, tuple(members)))
+        ends = rung_ends(shared.runner.num_evaluations, num_rungs, config.sweep.eta)
+        groups.append(Group(rung, number, len(by_static), shared, ends[rung], tuple(members)))
     return groups
 
 

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from qllm_jax.halving import num_survivors
+
 VDN = "vdn"
 ArmFn = Callable[..., Any]  # a `TfcafFunction`, or an equal function with other argument names
 _RESAMPLES = 4000
@@ -128,19 +130,10 @@ def statistical_ties(measured: Mapping[str, ArmMeasurement], names: tuple[str, .
     ]
 
 
-def rung_ends(num_evaluations: int, num_rungs: int) -> tuple[int, ...]:
-    """Evaluations at which rungs end: the last at all of them, each before at half, rounded up."""
-    ends = {-(-num_evaluations // 2 ** (num_rungs - 1 - rung)) for rung in range(num_rungs)}
-    return tuple(sorted(ends))
-
-
 def going_on(measured: Mapping[str, ArmMeasurement], names: Sequence[str]) -> tuple[str, ...]:
     """Which of the candidates `names` go on after a rung: the better half, two at least.
 
     None where one is clearly apart from all others: more training would not change the choice.
-
-    "Non-stochastic Best Arm Identification and Hyperparameter Optimization",
-    https://arxiv.org/abs/1502.07943.
     """
     ties = statistical_ties(measured, tuple(names))
     if len(ties) == 1:
@@ -150,8 +143,8 @@ def going_on(measured: Mapping[str, ArmMeasurement], names: Sequence[str]) -> tu
 
 
 def num_going_on(count: int) -> int:
-    """How many of `count` candidates go on at most."""
-    return min(count, max((count + 1) // 2, 2))
+    """How many of `count` candidates go on at most; one alone would have nothing to beat."""
+    return num_survivors(count, least=2)
 
 
 def finite_or_last(value: float) -> float:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qllm_jax.config import Config, LearnerConfig, RunnerConfig
+from qllm_jax.halving import rung_ends
 from qllm_jax.networks import make_mixer
 from qllm_jax.synthesis.measurement import (
     VDN,
@@ -21,7 +22,6 @@ from qllm_jax.synthesis.measurement import (
     Seeds,
     going_on,
     num_going_on,
-    rung_ends,
 )
 from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.training import ChunkReport, run_rungs, run_training, runs_for_tournament

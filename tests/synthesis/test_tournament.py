@@ -10,7 +10,7 @@ import pytest
 from qllm_jax.config import AgentConfig, Config, LearnerConfig, RunnerConfig, SynthesisConfig
 from qllm_jax.errors import UserError
 from qllm_jax.synthesis import ArmMeasurement, Seeds, make_measure
-from qllm_jax.synthesis.measurement import VDN, going_on, num_going_on, rung_ends
+from qllm_jax.synthesis.measurement import VDN, going_on, num_going_on
 from qllm_jax.training import fleet
 from qllm_jax.training.chunk import compile_chunk
 
@@ -90,12 +90,6 @@ def test_the_better_half_goes_on_two_at_least_and_none_where_one_is_apart():
     assert going_on(close, ("a", "b")) == ("a", "b")
     assert going_on({**close, "d": scored(10.0, 10.5)}, "abcde") == ()
     assert [num_going_on(count) for count in (8, 4, 3, 2, 1)] == [4, 2, 2, 2, 1]
-
-
-def test_rungs_end_at_halves_and_the_last_at_all_evaluations():
-    assert rung_ends(10, 1) == (10,)
-    assert rung_ends(10, 3) == (3, 5, 10)
-    assert rung_ends(2, 4) == (1, 2)  # no rung without an evaluation of its own
 
 
 def test_a_tournament_compiles_once_and_who_reaches_the_end_has_its_own_numbers(
