@@ -60,7 +60,7 @@ ALLOWED = {
     "multirun": {"pipeline", "compose", "runtime", "results"},
     "__init__": {"pipeline"},
 }  # fmt: skip
-BASE = {"types", "config", "errors", "halving", "paths", "schedule", "jaxprs"}
+BASE = {"types", "config", "errors", "files", "halving", "paths", "schedule", "jaxprs"}
 
 
 def _imports(path: Path) -> set[str]:

@@ -57,23 +57,20 @@ def require_one_process(hosts: HostsConfig, kind: str) -> None:
 
 
 def keep_config(path: Path, config: Config, kind: str) -> None:
-    """Note that a job goes on with other caps, so that the next `resume` knows them too."""
-    write_text(path / JOB_FILE, _job_text(config, kind))
-
-
-def _job_text(config: Config, kind: str) -> str:
-    return yaml.safe_dump({"kind": kind, "config": config_to_mapping(config)}, sort_keys=False)
+    """Note in a job's directory what `resume` needs; again where it goes on with other caps."""
+    job = {"kind": kind, "config": config_to_mapping(config)}
+    write_text(path / JOB_FILE, yaml.safe_dump(job, sort_keys=False))
 
 
 def _start_job(path: Path, config: Config, kind: str) -> Path:
-    """Make the directory and note in it what `resume` needs."""
+    """Make the directory, with the job's config in it."""
     try:
         path.mkdir(parents=True)
-        (path / JOB_FILE).write_text(_job_text(config, kind))
     except FileExistsError:
         raise
     except OSError as error:
         raise UserError(
             f"{path} cannot be created: {error.strerror}. Set runner.output_dir."
         ) from None
+    keep_config(path, config, kind)
     return path

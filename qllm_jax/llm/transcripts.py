@@ -13,16 +13,15 @@ schema; `answer` hashes provider, model and settings, so that two models' answer
 lie side by side.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 from qllm_jax.errors import UserError
+from qllm_jax.files import replace_text
 from qllm_jax.llm.client import Completion, Message, Request, Usage
 
 _OBSERVED = re.compile(r"<observed>.*?</observed>", re.DOTALL)
@@ -106,7 +105,7 @@ class Transcript:
 
 
 def write_transcript(directory: Path, transcript: Transcript) -> Path:
-    """Write one file, atomically; an equal address is overwritten.
+    """Write one file, whole and synced: the journal counts on it. An equal address is replaced.
 
     Raises:
         UserError: The directory cannot be written.
@@ -119,17 +118,10 @@ def write_transcript(directory: Path, transcript: Transcript) -> Path:
         "request": _request_to_json(transcript.request),
         "completion": completion_to_json(transcript.completion),
     }
-    partial = path.with_suffix(f".{os.getpid()}.partial")
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())  # the journal, which is synced, counts on it
-        partial.replace(path)
+        replace_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise UserError(
             f"cannot write the transcript {path}: {error.strerror}. Free space there or choose "
             "another directory; every answer before this one is kept, and the run resumes."

@@ -1,10 +1,11 @@
-"""Writing files so that a reader never sees half of one, and errors a person can act on."""
+"""A run's files: replaced in one step, with errors a person can act on, and their plain values.
+
+Called by every module that writes into a job's directory.
+"""
 
 import datetime
 import errno
 import math
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from qllm_jax.errors import UserError
+from qllm_jax.files import replace_file
 
 
 @contextmanager
@@ -31,23 +33,13 @@ def explained(action: str) -> Iterator[None]:
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Replace `path` by what `write(file)` writes: a reader sees the old file or the new one.
+    """`replace_file`, with an error that says what to do.
 
     Raises:
         UserError: The disk is full or the directory cannot be written.
     """
     with explained(f"write {path}"):
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        replace_file(path, write)
 
 
 def write_text(path: Path, text: str) -> None:

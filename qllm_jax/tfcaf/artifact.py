@@ -5,12 +5,10 @@ at all. Nothing is pickled. A loaded source is translated again before it runs: 
 the grammar accepts, whoever wrote the file.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
@@ -18,6 +16,7 @@ from typing import Any, Literal, Protocol, get_args
 import jax
 
 from qllm_jax.errors import UserError
+from qllm_jax.files import replace_text
 from qllm_jax.tfcaf.contract import Dialect, Translation, TranslationError
 from qllm_jax.tfcaf.load import compile_source
 from qllm_jax.tfcaf.translate import translate
@@ -162,8 +161,8 @@ def save_artifact(artifact: Artifact, directory: str | os.PathLike) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RECORD_NAME).unlink(missing_ok=True)
-        _write(folder / SOURCE_NAME, artifact.source)
-        _write(folder / RECORD_NAME, text)
+        replace_text(folder / SOURCE_NAME, artifact.source)
+        replace_text(folder / RECORD_NAME, text)
     except OSError as error:
         raise UserError(
             f"the TFCAF could not be written to {folder}: {error}. Choose a directory that can be "
@@ -273,28 +272,6 @@ def _read(path: Path) -> str:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} could not be read: {error}.") from None
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole: to a temporary one beside it, synced, then renamed."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text.encode("utf-8"))
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
-    with contextlib.suppress(OSError):  # some file systems cannot sync a directory
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _sha256(source: str) -> str:
