@@ -193,7 +193,7 @@ def _cost_rows(design: SynthesisResult) -> list[CostRow]:
             output_tokens=row.usage.output_tokens + row.usage.thinking_tokens,
             dollars=row.dollars,
             seconds=row.seconds,
-            recorded=design.provider == "recorded",
+            recorded=design.recorded,
             failed=row.failed_attempts,
         )
         for row in design.costs

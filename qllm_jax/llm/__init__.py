@@ -8,6 +8,7 @@ from qllm_jax.llm.client import (
     Message,
     Request,
     Usage,
+    is_replay,
 )
 from qllm_jax.llm.ledger import BudgetError, Caps, CostRow, Ledger
 from qllm_jax.llm.providers import make_client, provider_of, with_ledger
@@ -27,6 +28,7 @@ __all__ = [
     "RecordingClient",
     "Request",
     "Usage",
+    "is_replay",
     "make_client",
     "provider_of",
     "with_ledger",

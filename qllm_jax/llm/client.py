@@ -1,9 +1,15 @@
-"""The one protocol that every language-model provider speaks."""
+"""The one protocol that every language-model provider speaks. Imports nothing of ours."""
 
 import dataclasses
 from typing import Literal, Protocol
 
 Role = Literal["system", "user", "assistant"]
+RECORDED = "recorded"  # the provider that replays transcripts
+
+
+def is_replay(provider: str) -> bool:
+    """Whether a provider's answers are replayed from transcripts: nobody is asked or paid."""
+    return provider == RECORDED
 
 
 @dataclasses.dataclass(frozen=True)

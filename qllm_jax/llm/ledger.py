@@ -16,9 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from qllm_jax.errors import UserError
-from qllm_jax.llm.client import LlmError, Request, Usage
+from qllm_jax.llm.client import LlmError, Request, Usage, is_replay
 
-FREE_PROVIDERS = ("recorded",)
 _BOOKED = re.compile(r"ledger\.(\d+)\.(reserved|settled)")
 
 BookFn = Callable[[str, dict[str, Any]], None]  # name and values of an event, kept for good
@@ -205,7 +204,7 @@ class Ledger:
                 reservation = Reservation(self._calls, request, held, dollars)
                 problem = self._problem(reservation)
                 if problem is None:
-                    if provider not in FREE_PROVIDERS:
+                    if not is_replay(provider):
                         values: dict[str, Any] = {
                             "purpose": request.purpose,
                             "model": request.model,
@@ -268,7 +267,7 @@ class Ledger:
             purpose = reservation.request.purpose
             self._add(purpose, model, usage, provider, failed=failed, seconds=seconds)
             self._changed.notify_all()
-            if provider not in FREE_PROVIDERS:
+            if not is_replay(provider):
                 values: dict[str, Any] = {"model": model, "usage": dataclasses.asdict(usage)}
                 values |= {"failed": failed, "seconds": round(seconds, 3)}
                 self._book(f"ledger.{reservation.number}.settled", values)
@@ -280,7 +279,7 @@ class Ledger:
 
     def dollars_of(self, model: str, usage: Usage, provider: str) -> float | None:
         """Cost of some usage; None where the model's price is unknown."""
-        if provider in FREE_PROVIDERS:
+        if is_replay(provider):
             return 0.0
         price = self.prices.get(model)
         return None if price is None else price.dollars(usage)

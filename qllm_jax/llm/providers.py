@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from qllm_jax.config import LlmConfig
-from qllm_jax.llm.client import Client, Completion, Request
+from qllm_jax.llm.client import RECORDED, Client, Completion, Request, is_replay
 from qllm_jax.llm.gemini import make_gemini_attempt
 from qllm_jax.llm.ledger import Ledger
 from qllm_jax.llm.openai import make_openai_attempt
@@ -18,7 +18,7 @@ def provider_of(config: LlmConfig) -> str:
     """The provider that `auto` stands for: gemini where a key is set, else recorded."""
     if config.provider != "auto":
         return config.provider
-    return "gemini" if find_key("gemini") else "recorded"
+    return "gemini" if find_key("gemini") else RECORDED
 
 
 def make_client(config: LlmConfig) -> Client:
@@ -28,7 +28,7 @@ def make_client(config: LlmConfig) -> Client:
         UserError: A key, a package or the directory of transcripts is missing.
     """
     provider = provider_of(config)
-    if provider == "recorded":
+    if is_replay(provider):
         shipped = prompt_dir() / "recorded"
         return RecordedClient(Path(config.transcripts) if config.transcripts else shipped)
     make_attempt = make_gemini_attempt if provider == "gemini" else make_openai_attempt
@@ -56,7 +56,7 @@ class LedgeredClient:
         except BaseException:
             self.ledger.settle(reservation, None, self.name)
             raise
-        model = completion.model_version if self.name == RecordedClient.name else None
+        model = completion.model_version if is_replay(self.name) else None
         self.ledger.settle(
             reservation, completion.usage, self.name, model, seconds=completion.seconds
         )

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 from qllm_jax.errors import UserError
-from qllm_jax.llm.client import Client, Completion, Request
+from qllm_jax.llm.client import RECORDED, Client, Completion, Request
 from qllm_jax.llm.transcripts import (
     Transcript,
     canonical_text,
@@ -20,7 +20,7 @@ from qllm_jax.llm.transcripts import (
 class RecordedClient:
     """Answers from transcripts; costs nothing, needs no key and no network."""
 
-    name = "recorded"
+    name = RECORDED
 
     def __init__(self, directories: Path | tuple[Path, ...]):
         """Look for transcripts in the given directories and those below them.

@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 from qllm_jax.errors import UserError
-from qllm_jax.llm import Completion, Message, RecordedClient, Request
+from qllm_jax.llm import Completion, Message, Request, is_replay
 from qllm_jax.llm.prompts import fill_prompt, strategy_hints
 from qllm_jax.llm.transcripts import (
     completion_from_json,
@@ -133,7 +133,7 @@ def journaled_completion(session: Session, step: str, request: Request) -> Compl
 
     def answer() -> dict[str, Any]:
         completion = session.client.complete(request)
-        replayed = session.client.name == RecordedClient.name
+        replayed = is_replay(session.client.name)
         return {
             "purpose": request.purpose,
             "model": completion.model_version if replayed else request.model,

@@ -6,6 +6,7 @@ Called by `loop.generate` when the rounds are over.
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from qllm_jax.llm import is_replay
 from qllm_jax.synthesis.candidate import Candidate, is_candidate_name
 from qllm_jax.synthesis.measurement import ArmMeasurement, MeasureFn, paired_interval
 from qllm_jax.synthesis.measuring import measure_finalist
@@ -101,7 +102,7 @@ def _reason(
 
 def _notes(session: Session, outcomes: Sequence[RoundOutcome]) -> tuple[str, ...]:
     notes = []
-    if session.client.name == "recorded":
+    if is_replay(session.client.name):
         notes.append("The language model's answers were replayed from recorded transcripts.")
     unpriced = sorted({row.model for row in session.ledger.rows() if row.dollars is None})
     if unpriced:

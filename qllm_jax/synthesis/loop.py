@@ -18,8 +18,8 @@ import numpy as np
 
 from qllm_jax.config import Config, config_to_mapping
 from qllm_jax.errors import UserError
-from qllm_jax.llm import Caps, Client, Ledger, RecordingClient, with_ledger
-from qllm_jax.llm.ledger import FREE_PROVIDERS, parse_prices
+from qllm_jax.llm import Caps, Client, Ledger, RecordingClient, is_replay, with_ledger
+from qllm_jax.llm.ledger import parse_prices
 from qllm_jax.llm.transcripts import completion_from_json
 from qllm_jax.synthesis.archive import Archive
 from qllm_jax.synthesis.finish import finish
@@ -108,7 +108,7 @@ def _open_session(
 
     ledger = Ledger(caps, parse_prices(config.llm.prices), book=book)
     _restore(ledger, journal, client.name)
-    if client.name != "recorded":
+    if not is_replay(client.name):
         client = RecordingClient(client, journal.directory / "transcripts")
     states = rollout_states(spec, jax.random.key(0), _NUM_STATES)
     lock = threading.Lock()
@@ -141,7 +141,7 @@ def _restore(ledger: Ledger, journal: Journal, provider: str) -> None:
     for event in journal.events:
         ledger.pass_time(event["seconds"])
         asked = event["value"]
-        if provider in FREE_PROVIDERS and isinstance(asked, dict) and "completion" in asked:
+        if is_replay(provider) and isinstance(asked, dict) and "completion" in asked:
             done = completion_from_json(asked["completion"])
             ledger.restore(asked["purpose"], asked["model"], done.usage, provider, done.seconds)
     ledger.restore_booked(((item["step"], item["value"]) for item in journal.events), provider)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from qllm_jax.llm.ledger import CostRow
+from qllm_jax.llm import CostRow, is_replay
 from qllm_jax.synthesis.candidate import Candidate
 from qllm_jax.synthesis.measurement import ArmMeasurement
 from qllm_jax.tfcaf import Artifact
@@ -45,7 +45,7 @@ class SynthesisResult:
         reference: Last measurements of the fixed arms, by mixer name.
         agreement: Kendall's τ between the evaluator's ranking and the measured one, per round in
             which both exist.
-        provider: Who answered; "recorded" where transcripts were replayed.
+        provider: Who answered.
         notes: What a reader must know, such as that answers were recorded.
     """
 
@@ -59,3 +59,8 @@ class SynthesisResult:
     agreement: Mapping[int, float]
     provider: str
     notes: tuple[str, ...] = ()
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the answers were replayed from transcripts."""
+        return is_replay(self.provider)
