@@ -1,4 +1,7 @@
-"""Process-wide settings of JAX, applied once by the CLI before JAX starts. Imports no JAX."""
+"""Process-wide settings of JAX, and how many cores there are. Imports neither JAX nor ours.
+
+Called by the two commands, `cli` and `multirun`, before JAX starts; `bench` asks for the cores.
+"""
 
 import os
 from pathlib import Path

@@ -27,7 +27,7 @@ ALLOWED = {
     "verify": {"tfcaf", "tasks"},
     "training": {"envs", "networks", "learning", "tasks"},
     "synthesis": {"llm", "verify", "tfcaf", "tasks", "training", "networks"},
-    "bench": {"training", "networks", "tasks", "results"},
+    "bench": {"training", "networks", "tasks", "results", "runtime"},
     "sweep": {"training", "networks", "tasks", "results"},
     "jobs/hosts": set(),
     "jobs/interrupt": set(),

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from qllm_jax.runtime import available_cores
 from qllm_jax.training import matmul_precision_scope
 
 _REPEATS = 5
@@ -69,7 +70,7 @@ def measure_machine(devices: Sequence[jax.Device], matmul_precision: str) -> Mac
         platform=devices[0].platform,
         num_devices=len(devices),
         processor=processor_name(),
-        num_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1,
+        num_cores=available_cores(),
         load=load,
         matmul_precision=matmul_precision,
         matmul_flops_per_s=len(devices) * 2.0 * size**3 / product_s,

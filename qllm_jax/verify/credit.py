@@ -1,18 +1,20 @@
-"""Questions about credit: does every agent get some, does it vary, is it ever negative?"""
+"""Questions about credit: does every agent get some, does it vary, is it of a usable size?
+
+Whether it is ever negative is asked in `igm`. Called by `verifier`.
+"""
 
 import numpy as np
 
 from qllm_jax.verify.igm import Analysis
 from qllm_jax.verify.measurement import Measurement, finite_rows, group_rows, unequal
-from qllm_jax.verify.points import SAMPLES, Points, Sample
-from qllm_jax.verify.report import Check, IgmMode
+from qllm_jax.verify.points import Points, Sample
+from qllm_jax.verify.report import Check
 
 CREDITED = 1e-6  # |credit| above which an agent counts as credited
 UNIFORM = 1e-3  # spread of credits, relative to the largest, below which they count as uniform
 LEAST_TOTAL_CREDIT = 1e-2  # median of Σ|credit|: below, agents learn nothing
 MOST_CREDIT_PER_AGENT = 100.0  # a high percentile of Σ|credit| / N: above, values blow up
 MOST_OFFSET = 100.0  # median |f(0, state)|: above, the offset drowns the agents' values
-NEGATIVE = 1e-6  # how far below zero rounding may take a credit, relative to the largest
 SYMMETRY_TOLERANCE = 1e-3  # of relabelled points, relative to the terms that are added up
 
 
@@ -153,39 +155,3 @@ def equivariance_check(points: Points, measurement: Measurement) -> Check | None
         "agents swap places. Treat these agents alike, by the same formula of their own features.",
         required=False, failing_input=points.failing_input(row),
     )  # fmt: skip
-
-
-# --- IGM ----------------------------------------------------------------------------------
-
-
-def igm_check(
-    points: Points, measurement: Measurement, analysis: Analysis, mode: IgmMode
-) -> tuple[Check, str]:
-    """Every credit is >= 0; proved, tested or violated."""
-    rows = finite_rows(measurement, group_rows(points, "states", "edge", "zeros"))
-    num_states = points.num_states + len(points.edge_names) // SAMPLES
-    credits = measurement.credits[rows].astype(np.float64)
-    required = mode == "enforce"
-    affine = " q_tot is affine in agent_qs, with weights w(state)." if analysis.affine else ""
-    if len(rows):
-        allowed = -NEGATIVE * np.maximum(1.0, np.abs(credits).max(1))
-        violated = credits.min(1) < allowed
-        if violated.any():
-            worst = int(np.argmin(credits.min(1)))
-            agent = int(np.argmin(credits[worst]))
-            detail = (
-                f"the credit of agent {agent} is {credits[worst, agent]:.4g} (negative on "
-                f"{float(violated.mean()):.0%} of the points), so its best action may not be the "
-                "team's. Make every weight non-negative, for example with softmax, softplus or "
-                f"relu.{affine}"
-            )
-            failing = points.failing_input(int(rows[worst]))
-            return Check("igm", False, detail, required, failing), "violated"
-    if analysis.proof is not None:
-        detail = f"every credit is >= 0 for {analysis.proof}, shown from the program.{affine}"
-        return Check("igm", True, detail, required), "proved"
-    least = f"; the smallest was {credits.min():.3g}" if len(rows) else ""
-    statement = f"tested on {num_states} states"
-    return Check("igm", True, f"every credit was >= 0 ({statement}){least}.{affine}", required), (
-        statement
-    )

@@ -1,7 +1,8 @@
-"""Is every credit ∂q_tot/∂q_i >= 0? Shown from the program where it can be.
+"""Is every credit ∂q_tot/∂q_i >= 0? Shown from the program where it can be, else tested.
 
 IGM (individual-global-max) holds where q_tot grows with every agent's value (Rashid et al.,
-"QMIX", https://arxiv.org/abs/1803.11485, eq. 5).
+"QMIX", https://arxiv.org/abs/1803.11485, eq. 5). Called by `verifier`, which shares the analysis
+with other checks.
 """
 
 import dataclasses
@@ -13,6 +14,11 @@ import numpy as np
 from qllm_jax.tasks.spec import StateField
 from qllm_jax.verify.abstract import Interpreter
 from qllm_jax.verify.intervals import DEPENDS_ON_QS, DEPENDS_ON_STATE, Value, make_value
+from qllm_jax.verify.measurement import Measurement, finite_rows, group_rows
+from qllm_jax.verify.points import SAMPLES, Points
+from qllm_jax.verify.report import Check, IgmMode
+
+NEGATIVE = 1e-6  # how far below zero rounding may take a credit, relative to the largest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,4 +76,37 @@ def _interpret(credit_jaxpr: Any, num_agents: int, state: Value, states: str) ->
         credit_uses_state=bool(credits.depends & DEPENDS_ON_STATE),
         uses_state=bool((q_tot.depends | credits.depends) & DEPENDS_ON_STATE),
         loose_indices=tuple(dict.fromkeys(interpreter.loose_indices)),
+    )
+
+
+def igm_check(
+    points: Points, measurement: Measurement, analysis: Analysis, mode: IgmMode
+) -> tuple[Check, str]:
+    """Every credit is >= 0; proved, tested or violated."""
+    rows = finite_rows(measurement, group_rows(points, "states", "edge", "zeros"))
+    num_states = points.num_states + len(points.edge_names) // SAMPLES
+    credits = measurement.credits[rows].astype(np.float64)
+    required = mode == "enforce"
+    affine = " q_tot is affine in agent_qs, with weights w(state)." if analysis.affine else ""
+    if len(rows):
+        allowed = -NEGATIVE * np.maximum(1.0, np.abs(credits).max(1))
+        violated = credits.min(1) < allowed
+        if violated.any():
+            worst = int(np.argmin(credits.min(1)))
+            agent = int(np.argmin(credits[worst]))
+            detail = (
+                f"the credit of agent {agent} is {credits[worst, agent]:.4g} (negative on "
+                f"{float(violated.mean()):.0%} of the points), so its best action may not be the "
+                "team's. Make every weight non-negative, for example with softmax, softplus or "
+                f"relu.{affine}"
+            )
+            failing = points.failing_input(int(rows[worst]))
+            return Check("igm", False, detail, required, failing), "violated"
+    if analysis.proof is not None:
+        detail = f"every credit is >= 0 for {analysis.proof}, shown from the program.{affine}"
+        return Check("igm", True, detail, required), "proved"
+    least = f"; the smallest was {credits.min():.3g}" if len(rows) else ""
+    statement = f"tested on {num_states} states"
+    return Check("igm", True, f"every credit was >= 0 ({statement}){least}.{affine}", required), (
+        statement
     )

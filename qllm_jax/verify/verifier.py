@@ -11,7 +11,7 @@ from qllm_jax.errors import UserError, unknown_name
 from qllm_jax.tasks import get_task, rollout_states
 from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.verify import credit, numeric, static
-from qllm_jax.verify.igm import Analysis, analyse
+from qllm_jax.verify.igm import Analysis, analyse, igm_check
 from qllm_jax.verify.measurement import Measurement, measurement_of
 from qllm_jax.verify.points import SAMPLES, Points, Sample, check_states, make_points
 from qllm_jax.verify.pool import POOL, WorkerPool, WorkerStopped
@@ -225,6 +225,6 @@ def _numeric_gate(
         checks.append(symmetry)
     statement = "not checked"
     if igm != "off":
-        check, statement = credit.igm_check(points, measured, analysis, igm)
+        check, statement = igm_check(points, measured, analysis, igm)
         checks.append(check)
     return checks, statement

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from qllm_jax.verify import verify
-from qllm_jax.verify.credit import igm_check
-from qllm_jax.verify.igm import analyse
+from qllm_jax.verify.igm import analyse, igm_check
 from qllm_jax.verify.measurement import Measurement
 from qllm_jax.verify.numeric import row_check
 from qllm_jax.verify.points import make_points
