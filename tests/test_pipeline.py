@@ -14,10 +14,14 @@ from qllm_jax.cli import main
 from qllm_jax.compose import compose_config, compose_learners
 from qllm_jax.config import MixerConfig
 from qllm_jax.errors import UserError
+from qllm_jax.jobs import compare as compare_module
 from qllm_jax.jobs import reporting
 from qllm_jax.jobs import run as run_module
+from qllm_jax.jobs import session as session_module
 from qllm_jax.jobs.artifacts import kept_tfcaf, load_tfcaf
+from qllm_jax.jobs.hosts import Hosts
 from qllm_jax.jobs.interrupt import StopRequest
+from qllm_jax.jobs.session import Training, with_fitting_seeds
 from qllm_jax.results import RunResult, find_runs
 from qllm_jax.synthesis import rounds
 from qllm_jax.tasks import get_task
@@ -116,6 +120,34 @@ def test_the_main_job_compares_every_learner_with_the_new_function(tmp_path, mon
         assert [one.config.label for one in trainings] == ["tfcaf", "vdn", "mappo"]
         assert [one.artifact for one in trainings] == [written, None, None]
     assert len(trained) == 2
+
+
+def test_as_many_seeds_as_fit_are_counted_once_in_a_job_and_for_one_host(tmp_path, monkeypatch):
+    """What fits may change with the host's memory, under a job that is resumed."""
+    config = compose_config(
+        [*SMALL, "runner.num_seeds=max", "compare.mixers=[vdn,iql]",
+         f"runner.output_dir={tmp_path}"]
+    )  # fmt: skip
+    fitting = iter([3, 2, 9, 9])
+    monkeypatch.setattr(session_module, "most_runs", lambda *given: next(fitting))
+    trained = []
+
+    def train(training, parent, name, session):
+        training.make_store(parent, name).finish("interrupted")
+        trained.append((name, training.config.runner.num_seeds))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compare_module, "train_mixer", train)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.compare(config)
+    (directory,) = tmp_path.glob("matrix/climbing/compare-*")
+    shutil.move(directory / "vdn", directory / "iql")  # begun, so that `vdn` can be made again
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.resume(directory)
+    assert trained == [("vdn", 2), ("vdn", 2)]
+    training = Training(config, get_task("matrix/climbing"), None)
+    with pytest.raises(UserError, match="2 hosts a number"):
+        with_fitting_seeds([training], Hosts(0, 2))
 
 
 def test_learners_that_are_named_must_be_given():

@@ -17,7 +17,14 @@ from qllm_jax.jobs.outcome import JobOutcome, print_final_table, write_job_repor
 from qllm_jax.jobs.reporting import report_data, tfcaf_summary
 from qllm_jax.jobs.session import Session, Training, with_fitting_seeds
 from qllm_jax.jobs.train import train_mixer
-from qllm_jax.results import Console, EpisodeFigure, RunResult, write_text
+from qllm_jax.results import (
+    Console,
+    EpisodeFigure,
+    RunResult,
+    is_run,
+    load_config,
+    write_text,
+)
 from qllm_jax.synthesis import SynthesisResult
 from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.tfcaf import Artifact
@@ -93,7 +100,7 @@ def compare_mixers(
     Args:
         trainings: What is compared, of one task.
         directory: The job's.
-        session: Who watches.
+        session: Display, stop request and hosts.
         design: Where the TFCAF was written in the same job.
     """
     runs: list[RunResult] = []
@@ -103,7 +110,7 @@ def compare_mixers(
     shown = [one.artifact for one in trainings if one.artifact is not None]
     if design is not None:
         shown = [design.artifact]
-    for training in with_fitting_seeds(trainings):
+    for training in _with_seeds(trainings, directory, session.hosts):
         result, figure = train_mixer(training, directory, training.config.label, session)
         runs.append(result)
         if not is_first:
@@ -119,6 +126,18 @@ def compare_mixers(
         print_final_table(session.console, spec, runs)
         session.console.print(f"report: {path}")
     return JobOutcome(directory, tuple(runs), path, interrupted=session.should_stop())
+
+
+def _with_seeds(trainings: Sequence[Training], directory: Path, hosts: Hosts) -> Sequence[Training]:
+    """The trainings with a number of seeds: `with_fitting_seeds`, or what the job began with.
+
+    A resumed job must not count anew what fits: the host's memory may be fuller or emptier now.
+    """
+    begun = [directory / one.config.label for one in trainings]
+    counts = [load_config(path)["runner"]["num_seeds"] for path in begun if is_run(path)]
+    if counts:
+        return [one.with_seeds(counts[0]) for one in trainings]
+    return with_fitting_seeds(trainings, hosts)
 
 
 def trainings_of(

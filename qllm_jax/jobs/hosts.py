@@ -1,10 +1,10 @@
 """Several hosts as one job: who is who, agreed through JAX's own multi-controller runtime.
 
 Seeds are independent, so every host trains its share by itself, as an ordinary process, and no
-array crosses hosts. All that is agreed on is each process's number and the job's start, as the
-name of its directories. That takes `jax.distributed` a moment, in a process of its own: the
-training process keeps a runtime that sees its own devices only. Called by the jobs
-that several hosts share.
+array crosses hosts. They agree on two things only: each process's number, and the time stamp that
+names the job's directories. A short-lived child process asks `jax.distributed` for both, so that
+the training process's own JAX sees this host's devices only. Called by the jobs that several hosts
+share.
 """
 
 import dataclasses
@@ -58,8 +58,7 @@ class Hosts:
         """
         require(
             count >= self.count,
-            f"runner.num_seeds is {count}, for {self.count} hosts; give each one at least (and a "
-            "number: `max` is for one host).",
+            f"runner.num_seeds is {count}, for {self.count} hosts; give each one at least.",
         )
         start, end = (count * part // self.count for part in (self.index, self.index + 1))
         return first + start, end - start

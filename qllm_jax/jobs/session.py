@@ -1,6 +1,8 @@
-"""What is trained, and who watches: the two values that the jobs which train hand on.
+"""Two arguments that the jobs pass along: `Training`, what is to be trained, and `Session`.
 
-Built from a config and what it names; called by every job that trains or times a training.
+A `Training` is a config with the task and the TFCAF that it names, loaded. A `Session` is what goes
+with the process: the display, the flag that Ctrl-C sets, and the other hosts. Made by every job
+that trains into run directories; `bench` and `sweep` take the mixer of a `Training` only.
 """
 
 import dataclasses
@@ -8,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qllm_jax.config import ALL_THAT_FIT, Config, config_to_mapping
+from qllm_jax.errors import require
 from qllm_jax.jobs.artifacts import load_tfcaf
 from qllm_jax.jobs.hosts import ALONE, Hosts
 from qllm_jax.jobs.interrupt import StopRequest
@@ -21,7 +24,7 @@ from qllm_jax.training import make_program, mixer_scale, most_runs, runs_for_see
 
 @dataclasses.dataclass(frozen=True)
 class Session:
-    """Who watches a job, may stop it, and shares its work.
+    """What goes with the process that runs a job, whatever is trained in it.
 
     Attributes:
         console: Shows progress.
@@ -87,13 +90,20 @@ class Training:
         return dataclasses.replace(self, config=dataclasses.replace(self.config, runner=runner))
 
 
-def with_fitting_seeds(trainings: Sequence[Training]) -> list[Training]:
+def with_fitting_seeds(trainings: Sequence[Training], hosts: Hosts = ALONE) -> list[Training]:
     """The trainings with as many seeds as fit at once in every one of them.
 
     They are as they were where `runner.num_seeds` is a number.
+
+    Raises:
+        UserError: It is none, and several hosts would each count for themselves.
     """
     if all(one.config.runner.num_seeds != ALL_THAT_FIT for one in trainings):
         return list(trainings)
+    require(
+        hosts.count == 1,
+        f"runner.num_seeds is max, which is for one host; give {hosts.count} hosts a number.",
+    )
     counts = []
     for one in (training.with_seeds(1) for training in trainings):
         mixer, scale = one.mixer()

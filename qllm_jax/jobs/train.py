@@ -50,7 +50,7 @@ def _train_with(
     config: Config, spec: TaskSpec, console: Console, hosts: Hosts = ALONE
 ) -> JobOutcome:
     """The job on a given display: trains, and on the first host reports."""
-    (training,) = with_fitting_seeds([Training.named_by(config, spec)])
+    (training,) = with_fitting_seeds([Training.named_by(config, spec)], hosts)
     parent = run_parent(config.runner.output_dir, directory_name(spec.name), config.label)
     with StopRequest() as should_stop:
         session = Session(console, should_stop, hosts)
