@@ -11,7 +11,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from qllm_jax.config import Config, LearnerConfig, RunnerConfig
+from qllm_jax.config import LEARNERS_WITHOUT_MIXER, Config, LearnerConfig, RunnerConfig
+from qllm_jax.errors import require
 from qllm_jax.halving import rung_ends
 from qllm_jax.networks import make_mixer
 from qllm_jax.synthesis.measurement import (
@@ -53,8 +54,15 @@ def make_measure(
         on_chunk: Told after every evaluation.
 
     Raises:
-        UserError: A mixer of `synthesis.arms` is unknown or needs a function of its own.
+        UserError: A mixer of `synthesis.arms` is unknown or needs a function of its own; or the
+            learner mixes nothing, so that all arms would be trained alike.
     """
+    require(
+        config.learner.name not in LEARNERS_WITHOUT_MIXER,
+        f"learner.name is {config.learner.name}, which mixes nothing: trained with it, all "
+        "candidates are alike. Design with learner=dqn, pqn or mixed_critic (the first of "
+        "compare.learners, where several are compared), or set synthesis.evaluator=llm.",
+    )
     for name in config.synthesis.arms:
         _make_arm(spec, config, name)
 

@@ -62,6 +62,13 @@ def test_an_unknown_arm_is_refused_before_anything_is_asked(climbing, tiny):
         make_measure(climbing, dataclasses.replace(tiny, synthesis=synthesis))
 
 
+def test_a_learner_that_mixes_nothing_is_refused_before_anything_is_asked(climbing, tiny):
+    """Its critic takes the mixer's place, so every candidate would have the same numbers."""
+    learner = LearnerConfig(name="mappo", num_envs=2, batch_size=2)
+    with pytest.raises(UserError, match=r"learner\.name is mappo.*learner=dqn"):
+        make_measure(climbing, dataclasses.replace(tiny, learner=learner))
+
+
 def test_an_arm_that_diverges_is_counted_and_harms_no_other(measured):
     assert measured["broken"].diverged == 2
     assert measured[VDN].diverged == 0
