@@ -1,8 +1,10 @@
-"""`run_training`: R runs side by side on all devices, from the start or from where it stopped.
+"""Training R runs side by side, in one compiled program on all devices.
 
-`run_rungs` gives up some of them on the way, by one program all the same.
+    run_training   all runs to the end, or to a pause; from the start, a checkpoint or a pause
+    run_rungs      the same, but at each rung some runs are given up and the others go on
 
-The jobs, the sweep and the tournament call it; `loop` does the work between two compiled chunks.
+Called by the jobs and the sweep, and by the tournament of candidates. The loop over compiled chunks
+is in `loop`.
 """
 
 from collections.abc import Callable, Sequence
@@ -68,11 +70,11 @@ def run_training(
         raise ValueError(f"{start.num_runs} paused runs cannot be continued as {len(runs)} runs.")
     program = make_program(spec.env, mixer, config, spec.outcome)
     loop = TrainingLoop(program, runs, config, on_chunk or (lambda report: None), pause_after)
-    if checkpoint_dir is not None:
-        loop.open_checkpoints(checkpoint_dir, fingerprint(spec, mixer, config, runs), resume)
-    if start is not None:
-        loop.begin_at(start)
     try:
+        if checkpoint_dir is not None:
+            loop.open_checkpoints(checkpoint_dir, fingerprint(spec, mixer, config, runs), resume)
+        if start is not None:
+            loop.begin_at(start)
         interrupted = loop.run(should_stop or (lambda: False))
         return loop.output(runs, interrupted)
     finally:
@@ -90,9 +92,9 @@ def run_rungs(
     runs_at_once: int | None = None,
     on_chunk: Callable[[ChunkReport], None] | None = None,
 ) -> None:
-    """Train runs rung after rung, the chosen ones going on where they are; compiles once.
+    """Train runs to a rung, ask which of them go on, and train these to the next; compiles once.
 
-    A run that reaches a rung has the numbers that it would have alone.
+    What a run measures does not depend on which others are given up.
 
     Args:
         spec: The task.
@@ -100,11 +102,12 @@ def run_rungs(
         config: Of the whole training; its runner's seeds do not matter.
         runs: The R runs that begin.
         rungs: Evaluations, the one before training included, at which to choose; increasing.
-        choose: Given metrics so far of the runs that are left, `[R, E]` and `env_steps` `[E]`,
-            the rows of those that go on; none ends it. What it gives after the last rung is
-            passed over.
-        runs_at_once: Runs that the program holds; best as many as reach the last rung. None is
-            all.
+        choose: Called at every rung with the metrics so far, `[R, E]` for the R runs that are
+            left and `env_steps` `[E]`. Returns the rows of the runs that go on; no row ends the
+            training. After the last rung its answer is ignored.
+        runs_at_once: Runs that the compiled program trains at a time; more are trained in waves.
+            As many as reach the last rung fit best: before it there are several waves, then one.
+            None is all.
         on_chunk: Called after every evaluation.
 
     Raises:

@@ -111,6 +111,15 @@ def stop_after(num_chunks):
     return lambda: next(answers)
 
 
+def test_a_refused_checkpoint_is_let_go_of(spec, vdn, config, tmp_path, monkeypatch):
+    run_training(spec, vdn, config, should_stop=stop_after(2), checkpoint_dir=tmp_path)
+    closed, close = [], Checkpoints.close
+    monkeypatch.setattr(Checkpoints, "close", lambda self: (closed.append(self), close(self)))
+    with pytest.raises(UserError, match="already holds a checkpoint"):
+        run_training(spec, vdn, config, checkpoint_dir=tmp_path)
+    assert len(closed) == 1
+
+
 def test_another_number_of_devices_continues_to_the_same(reference, spec, vdn, config, tmp_path):
     one_device = dataclasses.replace(
         config, runner=dataclasses.replace(config.runner, num_devices=1)
