@@ -19,6 +19,7 @@ from qllm_jax.tasks.spec import TaskSpec
 from qllm_jax.training import (
     ChunkReport,
     Paused,
+    TrainingOutput,
     join_paused,
     join_runs,
     run_training,
@@ -133,15 +134,14 @@ def run_sweep(
     rows: dict[str, SettingResult] = {}
     going, paused = list(settings), dict[str, Paused]()
     spent = _Spent()
+    trainer = _Trainer(spec, mixer_of, directory, on_group, on_chunk, should_stop)
     for rung in range(num_rungs):
         count = num_survivors(len(going), config.sweep.eta)
         best: list[SettingResult] = []
         waiting: dict[str, Paused] = {}
         for group in _groups(config, going, rung, num_rungs):
             start = _start(group, paused)
-            trained = _train_group(
-                group, spec, mixer_of, directory, on_group, on_chunk, should_stop, spent, start
-            )
+            trained = _reach_rung(group, trainer, spent, start)
             if trained is None:
                 return _result(rows, len(settings), spent, interrupted=True)
             found, states = trained
@@ -163,6 +163,42 @@ def _start(group: Group, paused: dict[str, Paused]) -> Paused | None:
     parts = [paused.pop(repr(setting), None) for setting in group.settings]
     known = [part for part in parts if part is not None]
     return join_paused(known) if len(known) == len(parts) else None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trainer:
+    """What all groups of a sweep are trained with; the fields are `run_sweep`'s arguments."""
+
+    spec: TaskSpec
+    mixer_of: MixerOf
+    directory: Path
+    on_group: OnGroup
+    on_chunk: OnChunk
+    should_stop: Callable[[], bool]
+
+    def place(self, group: Group) -> Path:
+        """A group's checkpoint while it is trained; with `.npz`, what it reached."""
+        return self.directory / f"rung-{group.rung + 1}-group-{group.number + 1}"
+
+    def train(self, group: Group, start: Paused | None) -> TrainingOutput:
+        """Train all settings of a group side by side, to the end of its rung."""
+        self.on_group(group)
+        configs = [with_setting(group.config, _traced(setting)) for setting in group.settings]
+        by_mixer = {one.mixer: one for one in configs}  # they differ in the scale only
+        mixers = {mixer: self.mixer_of(one) for mixer, one in by_mixer.items()}
+        keeps = group.config.checkpoint.enabled
+        return run_training(
+            self.spec,
+            mixers[configs[0].mixer][0],
+            group.config,
+            runs=join_runs([runs_for_seeds(one, mixers[one.mixer][1]) for one in configs]),
+            on_chunk=lambda report: self.on_chunk(group, report),
+            should_stop=self.should_stop,
+            checkpoint_dir=self.place(group) if keeps else None,
+            resume=keeps,
+            start=start,
+            pause_after=group.num_evaluations + 1,
+        )
 
 
 @dataclasses.dataclass
@@ -213,16 +249,8 @@ def _traced(setting: Setting) -> Setting:
     return {key: value for key, value in setting.items() if key in traced_keys()}
 
 
-def _train_group(
-    group: Group,
-    spec: TaskSpec,
-    mixer_of: MixerOf,
-    directory: Path,
-    on_group: OnGroup,
-    on_chunk: OnChunk,
-    should_stop: Callable[[], bool],
-    spent: _Spent,
-    start: Paused | None,
+def _reach_rung(
+    group: Group, trainer: _Trainer, spent: _Spent, start: Paused | None
 ) -> tuple[list[SettingResult], dict[str, Paused]] | None:
     """Train a group to the end of its rung, or read what an earlier process left of it.
 
@@ -230,30 +258,13 @@ def _train_group(
         What each setting reached, and its runs where they are to go on and are at hand; None
         where it was stopped.
     """
-    place = directory / f"rung-{group.rung + 1}-group-{group.number + 1}"
-    file = place.with_suffix(".npz")
+    file = trainer.place(group).with_suffix(".npz")
     paused = None
     if file.exists():
         with np.load(file, allow_pickle=False) as saved:
             arrays = dict(saved)
     else:
-        on_group(group)
-        configs = [with_setting(group.config, _traced(setting)) for setting in group.settings]
-        by_mixer = {one.mixer: one for one in configs}  # they differ in the scale only
-        mixers = {mixer: mixer_of(one) for mixer, one in by_mixer.items()}
-        mixer = mixers[configs[0].mixer][0]
-        output = run_training(
-            spec,
-            mixer,
-            group.config,
-            runs=join_runs([runs_for_seeds(one, mixers[one.mixer][1]) for one in configs]),
-            on_chunk=lambda report: on_chunk(group, report),
-            should_stop=should_stop,
-            checkpoint_dir=place if group.config.checkpoint.enabled else None,
-            resume=group.config.checkpoint.enabled,
-            start=start,
-            pause_after=group.num_evaluations + 1,
-        )
+        output = trainer.train(group, start)
         if output.interrupted:
             return None
         paused = output.paused
@@ -264,9 +275,8 @@ def _train_group(
             "seconds": np.asarray([output.compile_s, output.run_s]),
         }
         write_npz(file, arrays)
-        shutil.rmtree(place, ignore_errors=True)  # the checkpoint
-    compile_s, run_s = arrays["seconds"].tolist()
-    spent.add(compile_s, run_s)
+        shutil.rmtree(trainer.place(group), ignore_errors=True)  # the checkpoint
+    spent.add(*arrays["seconds"].tolist())
     seeds = group.config.runner.num_seeds
     rows, states = [], {}
     for index, setting in enumerate(group.settings):
