@@ -1,4 +1,8 @@
-"""Pure maths of value learning: no networks, no environments, no state but what is passed in."""
+"""The maths of learning: targets, losses, exploration, gradient steps.
+
+Networks come in as apply-functions and state as arguments, so that each function can be tested by
+hand. Imports only the shared types. Called by `training`.
+"""
 
 from qllm_jax.learning.coma import coma_loss, prepare_coma_batch
 from qllm_jax.learning.exploration import epsilon_greedy_actions, greedy_actions, linear_epsilon
@@ -22,7 +26,6 @@ from qllm_jax.learning.targets import (
     double_q_values,
     joint_action,
     lambda_returns,
-    one_step_targets,
     take_actions,
 )
 from qllm_jax.learning.update import (
@@ -54,7 +57,6 @@ __all__ = [
     "local_values",
     "maddpg_loss",
     "make_optimizer",
-    "one_step_targets",
     "policy_loss",
     "prepare_coma_batch",
     "prepare_policy_batch",

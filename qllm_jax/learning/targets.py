@@ -142,15 +142,3 @@ def window_returns(
         discount,
         td_lambda,
     )
-
-
-def one_step_targets(
-    reward_t: jax.Array, values_tp1: jax.Array, terminated_t: jax.Array, discount: jax.Array
-) -> jax.Array:
-    """One-step targets: r_t + γ (1 − terminated_t) v_{t+1}.
-
-    "Human-level control through deep reinforcement learning",
-    https://doi.org/10.1038/nature14236, eq. 3. Shapes as in `lambda_returns`.
-    """
-    discount_t = discount * (1.0 - terminated_t.astype(values_tp1.dtype))
-    return jax.lax.stop_gradient(reward_t[:, None] + discount_t[:, None] * values_tp1)

@@ -37,7 +37,6 @@ from qllm_jax.results.statistics import (
     difference_interval,
     final_scores,
     iqm,
-    paired_interval,
     probability_of_improvement,
     steps_to_threshold,
 )
@@ -97,7 +96,6 @@ __all__ = [
     "load_config",
     "marl_eval_data",
     "open_loggers",
-    "paired_interval",
     "probability_of_improvement",
     "reference_threshold",
     "run_parent",

@@ -190,26 +190,6 @@ def difference_interval(
     return Interval(point, float(low), float(high))
 
 
-def paired_interval(
-    first: np.ndarray, second: np.ndarray, statistic: Statistic = "iqm", **options: Any
-) -> Interval:
-    """Aggregate the differences `first - second` [S] of seeds that share their random keys.
-
-    Args:
-        first: [S] scores; entry s of both used the same keys.
-        second: [S] scores.
-        statistic: What to aggregate the differences by.
-        **options: As for `bootstrap_interval`.
-    """
-    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    if first.shape != second.shape:
-        raise ValueError(
-            f"paired scores have shapes {first.shape} and {second.shape}; pairs need one score "
-            "per seed in both. Use difference_interval for unpaired seeds."
-        )
-    return bootstrap_interval(first - second, statistic, **options)
-
-
 def probability_of_improvement(
     first: np.ndarray,
     second: np.ndarray,

@@ -65,11 +65,6 @@ class Journal:
         with self._lock:
             return list(self._meta)
 
-    @property
-    def resumed(self) -> bool:
-        """Whether an earlier process began this run."""
-        return self._resumed
-
     def holds(self, step: str) -> bool:
         """Whether a step is finished."""
         with self._lock:
@@ -146,8 +141,7 @@ class Journal:
 
     def _identify(self, identity: dict[str, Any]) -> None:
         identity = json.loads(json.dumps(identity, sort_keys=True))
-        self._resumed = _START in self._events
-        if not self._resumed:
+        if _START not in self._events:
             self.record(_START, identity)
             return
         before = self._events[_START]

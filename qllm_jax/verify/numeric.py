@@ -1,14 +1,13 @@
 """Questions about a program as such: finite, in range, independent, deterministic, the original's.
 
-Each function takes the points, the measurement and what is known from the program, and returns
-`Check`s with a sentence for whoever wrote the function.
+Each function takes the points and the measurement, and returns `Check`s with a sentence for whoever
+wrote the function. Called by `verifier`.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
-from qllm_jax.verify.igm import Analysis
 from qllm_jax.verify.measurement import Measurement, group_rows, unequal
 from qllm_jax.verify.points import NUM_LARGE, SAMPLES, Points
 from qllm_jax.verify.report import Check
@@ -72,7 +71,7 @@ def _finite_check(
 # --- the program as such ------------------------------------------------------------------
 
 
-def index_check(points: Points, measurement: Measurement, analysis: Analysis) -> Check:
+def index_check(points: Points, measurement: Measurement) -> Check:
     """Indices that come from data stay inside their arrays."""
     name = "index-range"
     if measurement.excess is None:

@@ -207,7 +207,7 @@ def _numeric_gate(
     """Every numeric check in order, and what is said about IGM."""
     checks = [
         *numeric.finite_checks(points, measured),
-        numeric.index_check(points, measured, analysis),
+        numeric.index_check(points, measured),
         numeric.row_check(points, measured),
         numeric.determinism_check(points, measured),
         numeric.agreement_check(points, measured),

@@ -10,7 +10,6 @@ from qllm_jax.learning import (
     double_q_values,
     joint_action,
     lambda_returns,
-    one_step_targets,
     take_actions,
 )
 
@@ -25,10 +24,11 @@ def at(index, size):
     return np.arange(size) == index
 
 
-def test_one_step_targets_by_hand():
+def test_without_lambda_a_return_is_the_one_step_target():
     # γ = 0.5. Slot 0: 1 + 0.5 · 10 = 6. Slot 1 terminates: 2. Slot 2: 3 + 0.5 · 30 = 18.
-    targets = one_step_targets(jnp.array([1.0, 2, 3]), column(10, 20, 30), at(1, 3), 0.5)
-    np.testing.assert_allclose(targets[:, 0], [6, 2, 18])
+    rewards, nowhere = jnp.array([1.0, 2, 3]), np.zeros(3, bool)
+    returns = lambda_returns(rewards, column(10, 20, 30), at(1, 3), nowhere, 0.5, 0.0)
+    np.testing.assert_allclose(returns[:, 0], [6, 2, 18])
 
 
 def test_a_time_limit_bootstraps_from_its_own_last_slot():
@@ -84,12 +84,8 @@ def test_returns_equal_a_slow_loop(seed):
     for td_lambda in (0.0, 0.7, 1.0):
         expected = slow_returns(reward, values, terminated, truncated, 0.9, td_lambda)
         np.testing.assert_allclose(lambda_returns(*arrays, 0.9, td_lambda), expected, rtol=1e-5)
-    # λ = 0 is the one-step target.
-    np.testing.assert_allclose(
-        lambda_returns(*arrays, 0.9, 0.0),
-        one_step_targets(arrays[0], arrays[1], terminated, 0.9),
-        rtol=1e-6,
-    )
+    one_step = reward[:, None] + 0.9 * ~terminated[:, None] * values
+    np.testing.assert_allclose(lambda_returns(*arrays, 0.9, 0.0), one_step, rtol=1e-5)
 
 
 def test_nobody_learns_in_a_last_slot_or_at_the_windows_end():

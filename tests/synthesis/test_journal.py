@@ -18,7 +18,7 @@ def test_a_finished_step_is_not_done_again(tmp_path):
     assert journal.step("a", lambda: {"x": [1.5, "ü\u2028"]}) == {"x": [1.5, "ü\u2028"]}
     journal.close()
     again = Journal(tmp_path, IDENTITY)
-    assert again.resumed
+    assert again.holds("a")
     assert again.step("a", lambda: pytest.fail("done twice")) == {"x": [1.5, "ü\u2028"]}
     again.close()
 
