@@ -1,4 +1,4 @@
-"""Networks as data: the agents' shared Q-network and the mixers.
+"""Networks as data: the agents' shared network, the mixers, and central critics.
 
 from qllm_jax.networks import make_agent, make_mixer
 agent = make_agent(config.agent, num_agents, num_actions, obs_shape)  # Agent(init, apply, …)

@@ -1,4 +1,9 @@
-"""The agents' shared network, recurrent or not, as a frozen bundle of pure functions."""
+"""The agents' shared network, recurrent or not, as a frozen bundle of pure functions.
+
+Its outputs are the A actions' values in Q-learning and their logits where a learner has policies;
+V more may follow, such as the agent's own estimate of the return. Made by `training.chunk`, and by
+`critics` for a critic with a memory.
+"""
 
 import dataclasses
 import math
@@ -22,10 +27,10 @@ class Agent:
     Attributes:
         init: `key -> params`; the key is consumed. Orthogonal initialisation is a QR
             decomposition, which can hang in a vmapped program on the CPU: call it seed by seed.
-        apply: `(params, obs [T, B, N, ...], reset [T, B]) -> q_values [T, B, N, A]`, from a zero
-            hidden state that is cleared again where `reset`.
-        step: `(params, hidden [B, N, H], obs [B, N, ...], reset [B]) -> (hidden, q_values
-            [B, N, A])`, one slot of `apply`.
+        apply: `(params, obs [T, B, N, ...], reset [T, B]) -> outputs [T, B, N, A + V]`, from a
+            zero hidden state that is cleared again where `reset`.
+        step: `(params, hidden [B, N, H], obs [B, N, ...], reset [B]) -> (hidden, outputs
+            [B, N, A + V])`, one slot of `apply`.
         initial_hidden: `num_envs -> hidden [B, N, H]`, zeros.
     """
 
@@ -41,7 +46,7 @@ class _Sizes:
 
     Attributes:
         num_actions: A.
-        num_values: V, outputs after those of the actions.
+        num_values: V, further outputs after the actions'.
         num_ids: N where a one-hot agent id is appended to the observation, else 0.
         config: Widths, number of layers, initial scale.
     """
@@ -52,7 +57,7 @@ class _Sizes:
     config: AgentConfig
 
 
-class FeedForwardQNetwork(nn.Module):
+class FeedForwardNetwork(nn.Module):
     """Embedding, dense, ReLU, head: without memory, so that resets mean nothing.
 
     Attributes:
@@ -67,7 +72,7 @@ class FeedForwardQNetwork(nn.Module):
     def __call__(
         self, obs: jax.Array, reset: jax.Array, hidden: jax.Array | None
     ) -> tuple[jax.Array | None, jax.Array]:
-        """As `RecurrentQNetwork`; the hidden state is handed on."""
+        """As `RecurrentNetwork`; the hidden state is handed on."""
         for index, filters in enumerate(self.convolutions):
             size = (5, 5) if index == 0 else (3, 3)
             obs = nn.relu(nn.Conv(filters, size)(obs))
@@ -78,7 +83,7 @@ class FeedForwardQNetwork(nn.Module):
         return hidden, _head(self.sizes, output)
 
 
-class RecurrentQNetwork(nn.Module):
+class RecurrentNetwork(nn.Module):
     """Dense, ReLU, GRU, head, over rows that are agents of environments.
 
     Attributes:
@@ -91,7 +96,7 @@ class RecurrentQNetwork(nn.Module):
     def __call__(
         self, obs: jax.Array, reset: jax.Array, hidden: jax.Array | None
     ) -> tuple[jax.Array, jax.Array]:
-        """Map observations to action values.
+        """Map observations to outputs.
 
         Args:
             obs: `[T, B, N, O]`, or `[B, N, O]` with `hidden`.
@@ -169,8 +174,7 @@ def make_agent(
         num_agents: N.
         num_actions: A.
         obs_shape: One agent's observation; anything but a vector is flattened, but for `cnn`.
-        num_values: V outputs beside those of the actions, after them; `head_init_scale` is not
-            theirs.
+        num_values: V, further outputs after the actions'; `head_init_scale` does not scale them.
 
     Raises:
         UserError: `cnn` for observations that are no images.
@@ -185,10 +189,10 @@ def make_agent(
     )
     network: nn.Module
     if config.name == "rnn":
-        network, memory = RecurrentQNetwork(sizes), config.hidden_dim
+        network, memory = RecurrentNetwork(sizes), config.hidden_dim
     else:
         convolutions = _CONVOLUTIONS if is_image else ()
-        network, memory = FeedForwardQNetwork(sizes, convolutions), 0
+        network, memory = FeedForwardNetwork(sizes, convolutions), 0
     shape = obs_shape if is_image else (math.prod(obs_shape),)
     apply_network: Callable[..., tuple[jax.Array, jax.Array]] = network.apply  # type: ignore[assignment]
 
@@ -203,8 +207,8 @@ def make_agent(
         return network.init(key, obs, jnp.zeros((1,), bool), initial_hidden(1))["params"]
 
     def apply(params: Params, obs: jax.Array, reset: jax.Array) -> jax.Array:
-        _, q_values = apply_network({"params": params}, shaped(obs), reset, None)
-        return q_values
+        _, outputs = apply_network({"params": params}, shaped(obs), reset, None)
+        return outputs
 
     def step(
         params: Params, hidden: jax.Array, obs: jax.Array, reset: jax.Array

@@ -19,7 +19,7 @@ class GreedySlot:
 
     env_state: EnvState  # before the step
     state: jax.Array  # [..., D]
-    q_values: jax.Array  # [..., N, A]; preferences where the learner has a policy
+    q_values: jax.Array  # [..., N, A]; logits where the learner has policies
     actions: jax.Array  # [..., N] int32
     agent_qs: jax.Array  # [..., N] what the mixer mixes: values of the actions, or local values
     reward: jax.Array  # [...]

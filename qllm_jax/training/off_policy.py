@@ -9,7 +9,6 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from qllm_jax.learning import linear_decay
 from qllm_jax.training.replay import add, sample
 from qllm_jax.training.rollout import Record
 from qllm_jax.training.runs import Hyper
@@ -17,6 +16,7 @@ from qllm_jax.training.state import LearnerState, Program, RunState
 from qllm_jax.training.step import (
     UpdateMetrics,
     collect_windows,
+    learning_rate,
     loss_reward,
     move_target,
     no_metrics,
@@ -91,11 +91,8 @@ def learn(
     step: ReplayStep,
 ) -> tuple[LearnerState, UpdateMetrics]:
     """The gradient steps of one iteration; reads the replay, changes the learner's part only."""
-    config, schedule = program.learner, program.schedule
-    per_window = config.updates_per_window
+    config = program.learner
     num_filled = jnp.minimum((iteration + 1) * config.num_envs, config.replay_capacity)
-    # As JaxMARL counts them: as if the iterations before the first gradient step had had theirs.
-    total = schedule.num_iterations * per_window
     replay = state.replay
     assert replay is not None, "this learner has a replay"
 
@@ -103,11 +100,10 @@ def learn(
         draw_key = jax.random.fold_in(key, index)
         window = sample(draw_key, replay, num_filled, config.batch_size, program.env)
         window = dataclasses.replace(window, reward=loss_reward(program, hyper, state, window))
-        done = (iteration - schedule.first_update) * per_window + index
-        lr = linear_decay(hyper.lr, done, total) if config.lr_linear_decay else hyper.lr
+        lr = learning_rate(program, hyper, iteration, index)
         return step(program, hyper, lr, learner, window, jax.random.fold_in(draw_key, 1))
 
-    if per_window == 1:
+    if config.updates_per_window == 1:
         return update(state.learner, jnp.zeros((), jnp.int32))
-    learner, metrics = jax.lax.scan(update, state.learner, jnp.arange(per_window))
+    learner, metrics = jax.lax.scan(update, state.learner, jnp.arange(config.updates_per_window))
     return learner, jax.tree.map(jnp.sum, metrics)

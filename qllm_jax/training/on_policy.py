@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from qllm_jax.config import LearnerConfig
-from qllm_jax.learning import LossMetrics, linear_decay
+from qllm_jax.learning import LossMetrics
 from qllm_jax.training.runs import Hyper
 from qllm_jax.training.state import LearnerState, Program, RunState
 from qllm_jax.training.step import (
     UpdateMetrics,
     collect_windows,
+    learning_rate,
     loss_reward,
     no_metrics,
     observe_rewards,
@@ -120,9 +121,8 @@ def learn(
     step: StepFunction,
 ) -> tuple[LearnerState, UpdateMetrics]:
     """Every window in one minibatch per epoch, in an order that is drawn again for each."""
-    config, schedule = program.learner, program.schedule
+    config = program.learner
     num_minibatches = minibatches_per_epoch(config)
-    total = schedule.num_iterations * config.updates_per_window
     data = prepare(program, hyper, learner, window)
 
     def update(learner: LearnerState, index: jax.Array) -> tuple[LearnerState, UpdateMetrics]:
@@ -130,8 +130,7 @@ def learn(
         order = jax.random.permutation(jax.random.fold_in(key, epoch), config.num_envs)
         rows = jax.lax.dynamic_slice_in_dim(order, part * config.batch_size, config.batch_size)
         batch = jax.tree.map(lambda leaf: jnp.take(leaf, rows, axis=1), data)
-        done = (iteration - schedule.first_update) * config.updates_per_window + index
-        lr = linear_decay(hyper.lr, done, total) if config.lr_linear_decay else hyper.lr
+        lr = learning_rate(program, hyper, iteration, index)
         return step(program, hyper, lr, learner, batch)
 
     learner, metrics = jax.lax.scan(update, learner, jnp.arange(config.updates_per_window))

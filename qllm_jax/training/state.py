@@ -1,4 +1,4 @@
-"""What a run carries from one iteration to the next."""
+"""What a compiled training is made of, and what a run carries from one iteration to the next."""
 
 import dataclasses
 from collections.abc import Callable
@@ -34,12 +34,12 @@ class Algorithm:
             one window per environment and do the gradient steps that are due.
         uses_replay: Windows are kept; otherwise `RunState.replay` is None.
         uses_target: There are target networks; otherwise `LearnerState.target_params` is None.
-        num_extra_outputs: What an agent's network puts out beside its A preferences.
-        act: `(noise [..., A + 1], outputs [..., A + extra], avail_actions [..., A], epsilon []) ->
-            actions [...]`, how experience is collected. Greedy play takes the best preference.
+        num_extra_outputs: V, what an agent's network puts out after its A values or logits.
+        act: `(noise [..., A + 1], outputs [..., A + V], avail_actions [..., A], epsilon []) ->
+            actions [...]`, how experience is collected. Greedy play takes the largest of the A.
         make_critic: `(sizes, agent config) -> Mixer`, what a learner without a mixer has instead;
             None takes the config's mixer. Actor and critic are then clipped apart.
-        agent_values: `(outputs [..., A + extra], actions [...]) -> [...]`, what the mixer mixes.
+        agent_values: `(outputs [..., A + V], actions [...]) -> [...]`, what the mixer mixes.
     """
 
     name: str

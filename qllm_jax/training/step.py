@@ -1,4 +1,4 @@
-"""What the learners' iterations are made of: play, rewards as the loss sees them, a step, a target.
+"""What the learners' iterations are made of: play, rewards for the loss, a step, a target's move.
 
 Imported by `on_policy`, `off_policy` and the learners beside them.
 """
@@ -16,6 +16,7 @@ from qllm_jax.learning import (
     NetworkParams,
     all_finite,
     apply_gradients,
+    linear_decay,
     linear_epsilon,
     standardise,
     update_moments,
@@ -68,6 +69,20 @@ def epsilon_at(program: Program, hyper: Hyper, iteration: jax.Array) -> jax.Arra
         hyper.epsilon_finish,
         hyper.epsilon_decay_fraction,
     )
+
+
+def learning_rate(
+    program: Program, hyper: Hyper, iteration: jax.Array, index: jax.Array
+) -> jax.Array:
+    """The learning rate `[]` of an iteration's `index`-th gradient step.
+
+    It decays as JaxMARL's does: as if the iterations before the first gradient step had had theirs.
+    """
+    config, schedule = program.learner, program.schedule
+    if not config.lr_linear_decay:
+        return hyper.lr
+    done = (iteration - schedule.first_update) * config.updates_per_window + index
+    return linear_decay(hyper.lr, done, schedule.num_iterations * config.updates_per_window)
 
 
 def observe_rewards(program: Program, state: RunState, record: Record) -> RunState:
