@@ -282,7 +282,7 @@ def _read(name: str) -> str:
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path} could not be written: {error}.") from None
 

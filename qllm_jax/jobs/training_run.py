@@ -60,7 +60,7 @@ def train_one(
         training: What is trained.
         parent: Where the run directory is made.
         name: Its name; None takes a time stamp.
-        session: Who watches.
+        session: Display, stop request and hosts.
     """
     with training.make_store(parent, name) as store:
         figure = _train(training, store, session, resume=False)
@@ -90,7 +90,7 @@ def _holds_another(path: Path, artifact: Artifact) -> bool:
     """Whether the training in `path` is of another function, or of another scale."""
     if not is_run(path) or not holds_artifact(path):
         return False
-    held = json.loads((path / "tfcaf.json").read_text())
+    held = json.loads((path / "tfcaf.json").read_text(encoding="utf-8"))
     return (held["sha256"], held["scale"]) != (artifact.sha256, artifact.scale)
 
 
