@@ -1,4 +1,7 @@
-"""From `configs/` and command-line overrides to a `Config`. Only the commands import this."""
+"""From `configs/` and command-line overrides to a `Config`.
+
+The commands import this, and so may a program of yours; the rest of the package takes a `Config`.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

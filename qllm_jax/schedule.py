@@ -1,4 +1,8 @@
-"""From step budgets to whole numbers of iterations and chunks. Nothing is rounded silently."""
+"""From step budgets to whole numbers of iterations and chunks. Nothing is rounded silently.
+
+Called where a training is put together (`training.chunk`) and where it is refused before that
+(`jobs.checks`, `sweep.search`).
+"""
 
 import dataclasses
 import math

@@ -4,6 +4,7 @@
     work.py         arithmetic of a program, counted on its trace
     throughput.py   whole chunks, timed for growing numbers of seeds
     parts.py        environment, acting, replay, iteration, evaluation, timed alone
+    measure.py      all of these, for one configuration
     shown.py        the table, the figure and the record
 
 Called by `jobs.bench`; `benchmarks/throughput.py` puts JaxMARL's own scripts beside it.

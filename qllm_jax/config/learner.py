@@ -1,7 +1,7 @@
-"""The learner: collection, loss, optimiser and exploration, and which learners lack what.
+"""The learner's settings, and which learners have neither a replay nor a mixer.
 
-Static fields shape the compiled program; those in `TRACED_LEARNER_FIELDS` are arrays in it, so that
-a sweep over them compiles once.
+Most fields shape the compiled program. Those in `TRACED_LEARNER_FIELDS` are arrays in it, so that a
+sweep over them compiles once. The learners themselves are in `training.learners`.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ TRACED_LEARNER_FIELDS = (
     "reward_scale",
 )
 
-# These learn from the windows of one iteration alone.
+# These learn from the windows of the newest iteration alone; a test compares with the registry.
 LEARNERS_WITHOUT_REPLAY = ("coma", "ippo", "mappo", "mixed_critic", "pqn")
 
 # These bring a critic of their own, or none, in the place of a mixer.
@@ -30,48 +30,55 @@ LEARNERS_WITHOUT_MIXER = ("coma", "ippo", "maddpg", "mappo")
 
 @dataclasses.dataclass(frozen=True)
 class LearnerConfig:
-    """Recurrent double Q-learning from replay; defaults as in JaxMARL's `ql_rnn_mpe.yaml`.
+    """How a team plays, what it learns from that, and how it explores.
 
-    A window is `window_length` slots of `num_envs` environments, each starting at a reset; one
-    iteration collects a window per environment and does `updates_per_window` gradient steps.
+    A window is `window_length` slots of one environment, starting at a reset. One iteration
+    collects a window in each of `num_envs` environments and does `updates_per_window` gradient
+    steps.
+
+    The defaults are those of `dqn`, as in JaxMARL's `ql_rnn_mpe.yaml`; `configs/learner` has values
+    for each learner. A field that names learners is read by these alone.
 
     Attributes:
-        name: `dqn`; `pqn` or `mixed_critic`, which have no replay and no target network: they
-            ignore `replay_…`, `target_…`, `tau` and `double_q`; or a baseline without a mixer,
-            which ignores `mixer`: `ippo`, `mappo`, `coma` (none has a replay) or `maddpg`.
+        name: `dqn`, recurrent double Q-learning from a replay; `pqn`, Q-learning from the newest
+            windows, without target networks; `mixed_critic`, policies by PPO with the agents' own
+            critics mixed; `ippo`, the same with nothing mixed; `mappo`, the same with one critic of
+            the global state; `coma`, counterfactual policy gradients; or `maddpg`, policies that
+            climb a critic of state and joint action, from a replay. The last four ignore `mixer`.
         num_envs: B, environments per seed.
         window_length: T slots; None is the episode length + 1, which holds one whole episode.
-        replay_capacity: Windows kept per seed, a multiple of `num_envs`.
-        replay_dtype: Storage type of observations and states.
-        batch_size: Windows per gradient step; without a replay they are minibatches of the
-            newest `num_envs`, which it must divide.
-        updates_per_window: Gradient steps per iteration; without a replay a multiple of the
-            minibatches, `num_envs / batch_size`, so that epochs are whole.
+        replay_capacity: Windows kept per seed, a multiple of `num_envs` (`dqn`, `maddpg`).
+        replay_dtype: Storage type of observations and states (`dqn`, `maddpg`).
+        batch_size: Windows per gradient step. `dqn` and `maddpg` draw them from the replay; for
+            the others it is a minibatch of the newest `num_envs`, which it must divide.
+        updates_per_window: Gradient steps per iteration. Without a replay they are whole epochs: a
+            multiple of the `num_envs / batch_size` minibatches.
         learning_starts: Environment steps before the first gradient step.
         optimizer: `adam` or `radam`.
         optimizer_epsilon: Added to the root of its second moment.
         lr: Learning rate.
         lr_linear_decay: Decay `lr` to zero over the run.
-        max_grad_norm: Global-norm clipping; of actor and critic apart where a learner has both as
-            networks of their own.
+        max_grad_norm: A gradient with a larger norm is scaled down to it. Learners that ignore
+            `mixer` have a network for the critic, whose gradient is clipped by itself.
         discount: γ.
-        double_q: Choose the bootstrap action with the online network.
+        double_q: The online network chooses the bootstrap action (`dqn`).
         td_lambda: λ of the return; 0 is one-step.
-        target_update: `hard` copies with rate `tau` every `target_update_interval` iterations;
-            `soft` moves by `tau` after every gradient step.
-        target_update_interval: Iterations between hard updates.
-        tau: Rate of the target update; 1 with `hard` is a copy.
-        epsilon_start: Exploration at the start.
-        epsilon_finish: Exploration after the decay.
-        epsilon_decay_fraction: Part of the run over which exploration decays linearly.
+        target_update: `hard` moves the target networks by `tau` every `target_update_interval`
+            iterations; `soft` moves them by `tau` after every gradient step (`dqn`, `maddpg`).
+        target_update_interval: Iterations between hard updates (`dqn`, `maddpg`).
+        tau: Part of the way that a target update goes; 1 is a copy (`dqn`, `maddpg`).
+        epsilon_start: ε of ε-greedy play at the start (`dqn`, `pqn`; policies explore by sampling).
+        epsilon_finish: ε after the decay (`dqn`, `pqn`).
+        epsilon_decay_fraction: Part of the run over which ε falls linearly (`dqn`, `pqn`).
         reward_scale: Factor on the reward in the loss (never in reported returns).
-        standardise_rewards: Divide by the running standard deviation of the rewards, after
-            subtracting their mean, in the loss only.
-        clip_epsilon: ε of `mixed_critic`: how far a policy's probabilities move in an iteration.
-        value_coef: Weight of its critics' loss.
-        entropy_coef: Weight of its policies' entropy.
-        critic_hidden_dim: Width of the critics of `mappo`, `coma` and `maddpg`.
-        critic_lr_factor: The learning rate of these critics, over `lr`.
+        standardise_rewards: Subtract the running mean of the rewards and divide by their running
+            standard deviation, in the loss only.
+        clip_epsilon: ε of PPO: within an iteration nothing is gained by changing an action's
+            probability by more than the factor 1 ± ε (`mixed_critic`, `ippo`, `mappo`).
+        value_coef: Weight of the critics' loss (`mixed_critic`, `ippo`, `mappo`, `coma`).
+        entropy_coef: Weight of the policies' entropy (`mixed_critic`, `ippo`, `mappo`, `coma`).
+        critic_hidden_dim: Width of the critic's network (`mappo`, `coma`, `maddpg`).
+        critic_lr_factor: The critic learns with `lr` times this (`mappo`, `coma`, `maddpg`).
     """
 
     name: str = "dqn"

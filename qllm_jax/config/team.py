@@ -37,11 +37,11 @@ class AgentConfig:
         hidden_dim: Width of the embedding and of the GRU or the second layer.
         append_agent_id: Append a one-hot agent id to every observation.
         layer_norm: Normalise the embedding before its ReLU ("Layer Normalization",
-            https://arxiv.org/abs/1607.06450); learners without a target network need it.
+            https://arxiv.org/abs/1607.06450); `pqn` needs it, having no target network.
         num_head_layers: Dense layers with ReLU between the GRU, or the second layer, and the
             outputs.
         head_init_scale: Scale of the initial orthogonal weights that give the actions' values or
-            preferences; 0.01 makes a policy start out almost uniform.
+            logits; 0.01 makes a policy start out almost uniform.
     """
 
     name: Literal["rnn", "mlp", "cnn"] = "rnn"

@@ -1,4 +1,7 @@
-"""The TFCAF that a training mixes with: found, checked against the task and for safety."""
+"""The TFCAF that a training mixes with: found, and checked against the task and for safety.
+
+Called by the jobs that train.
+"""
 
 import dataclasses
 import hashlib
@@ -58,12 +61,15 @@ def kept_tfcaf(directory: Path, mixer: MixerConfig, spec: TaskSpec) -> Artifact:
 
 
 def load_safe(path: Path) -> Artifact:
-    """The artifact in a directory, which may come from elsewhere, past the static gate again."""
+    """The artifact in a directory, which may come from elsewhere: its program is checked again.
+
+    Raises:
+        UserError: It cannot be read, or fails one of the verifier's static checks.
+    """
     return load_artifact(path, check=_refuse_unsafe_program)
 
 
 def _refuse_unsafe_program(artifact: Artifact) -> None:
-    """The static gate, again: an artifact may come from elsewhere."""
     failed = [check for check in check_program(artifact) if not check.passed]
     if failed:
         raise UserError(

@@ -1,4 +1,4 @@
-"""ε-greedy play over available actions."""
+"""Greedy and ε-greedy choice among available actions, and how ε falls."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,7 @@
-"""The loss of a batch of windows; apply-functions are arguments."""
+"""The temporal-difference loss of a batch of windows, of values that a mixer has mixed.
+
+What all losses share stands here too: the networks' parameters and what a loss reports.
+"""
 
 from collections.abc import Callable
 
@@ -16,14 +19,23 @@ from qllm_jax.learning.targets import (
 )
 from qllm_jax.types import JointAction, Params, Window
 
+# (params, obs [T, B, N, O], reset [T, B]) -> outputs [T, B, N, A + V]; see `networks.Agent`
 AgentApply = Callable[[Params, jax.Array, jax.Array], jax.Array]
+# (params, agent_qs [N], state [D], joint) -> values [M], or a loss []
 MixerApply = Callable[[Params, jax.Array, jax.Array, JointAction], jax.Array]
+# (params, agent_qs [T, N], acting [T]) -> agent_qs [T, N]
 TrajectoryTransform = Callable[[Params, jax.Array, jax.Array], jax.Array]
 
 
 @struct.dataclass
 class NetworkParams:
-    """Everything that is trained; the mixer's part is `{}` where it learns nothing."""
+    """Everything that is trained.
+
+    Attributes:
+        agent: Of the agents' network.
+        mixer: Of the mixer, or of the critic that a learner without a mixer has in its place; `{}`
+            where it learns nothing.
+    """
 
     agent: Params
     mixer: Params

@@ -1,7 +1,7 @@
-"""Policies over available actions, and the clipped loss of an actor-critic whose critics are mixed.
+"""Policies over available actions, and PPO's clipped loss with the agents' critics mixed.
 
-A network's output of an agent is `[A + 1]`: preferences for the A actions and, last, the agent's
-own value of its situation.
+In the clipped loss an agent's network puts out `[A + 1]`: logits of the A actions and, last, the
+agent's own value of its situation. `coma` and `maddpg` share the functions on logits `[A]`.
 """
 
 from collections.abc import Callable

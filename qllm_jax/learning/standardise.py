@@ -1,4 +1,4 @@
-"""Running mean and variance of rewards."""
+"""Running mean and variance, by which rewards are standardised in the loss."""
 
 import jax
 import jax.numpy as jnp

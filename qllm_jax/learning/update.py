@@ -26,9 +26,9 @@ def make_optimizer(
         name: Of the preconditioner.
         max_grad_norm: Above it a gradient is scaled down to it.
         epsilon: Added to the root of the second moment.
-        lr_by_field: For an optimiser per field of the parameters' dataclass: the learning rate of
-            each over the common one. Every field is then clipped by its own norm; what is left of
-            an optimiser works element by element.
+        lr_by_field: For actor and critic apart, which are fields of the parameters' dataclass: by
+            field, a factor on the learning rate. Each field is then clipped by its own norm. None
+            clips all parameters together and has no factors.
 
     "Adam: A Method for Stochastic Optimization", https://arxiv.org/abs/1412.6980;
     "On the Variance of the Adaptive Learning Rate and Beyond", https://arxiv.org/abs/1908.03265.
@@ -48,7 +48,10 @@ def make_optimizer(
 def _field_by_field(
     transformations: Mapping[str, optax.GradientTransformation],
 ) -> optax.GradientTransformation:
-    """Stateless transformations, one for every field of a dataclass of updates."""
+    """Transform each field of a dataclass of updates by its own stateless transformation.
+
+    Adam's moments need no such split: they are kept element by element.
+    """
 
     def update(updates: Any, state: optax.OptState, params: Any = None) -> Any:
         changed = {
@@ -92,6 +95,6 @@ def where_tree(condition: jax.Array, if_true: Params, if_false: Params) -> Param
 
 
 def all_finite(tree: Params) -> jax.Array:
-    """Whether every element of every leaf is finite, `[]` bool."""
+    """Whether every element of every leaf is finite, and its square too: `[]` bool."""
     # The sum of squares is not finite where an element is not; one reduction per leaf.
     return jnp.isfinite(optax.tree.norm(tree))

@@ -4,8 +4,9 @@ Cost of a call = (prompt − cached)·input + cached·cached + (output + thinkin
 dollars per million tokens. A model without a listed price has an unknown cost, which is said;
 its tokens are capped all the same.
 
-Where something is paid, both are *booked* before they count: a run that was killed knows what it
-had reserved and spent, and an attempt in flight at the kill is charged at its worst case.
+Where something is paid, reservations and settlements are *booked*: written into the run's journal.
+So a run that was killed knows what it had spent, and an attempt that was in flight is charged at
+its worst case.
 """
 
 import dataclasses

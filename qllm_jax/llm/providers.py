@@ -1,4 +1,4 @@
-"""From a config to a client."""
+"""From a config to a client, and the accounting of clients that do none themselves."""
 
 import dataclasses
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Mixers side by side: one set of numbers behind the terminal, the report and the README."""
+"""Mixers side by side: the numbers that the terminal, the report and Markdown all show."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""The one honest sentence: what the statistics say, and no more."""
+"""The sentences that open a report: what the statistics say, and no more. Called by `report`."""
 
 import math
 from collections.abc import Sequence

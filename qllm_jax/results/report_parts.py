@@ -1,4 +1,7 @@
-"""Report sections about credit in an episode, about how it was made and how to read it."""
+"""Report sections on credit along an episode, on how the report was made and on how to read it.
+
+Called by `report`.
+"""
 
 from collections.abc import Sequence
 from functools import partial

@@ -12,7 +12,7 @@ _GOOD = 3  # inspiration is drawn from this many next-best candidates
 
 
 class Archive:
-    """Grows by distinct candidates only; remembers the fate of all."""
+    """Keeps every distinct candidate, and what became of each that was tried."""
 
     def __init__(self, states: np.ndarray, *, tells_rules: bool = True):
         """An empty archive.

@@ -1,4 +1,7 @@
-"""Finding candidates that say the same: the same program after renaming, or the same values."""
+"""Finding candidates that are the same: one program after renaming, or equal values and credits.
+
+Called by `archive`.
+"""
 
 import ast
 
@@ -50,7 +53,7 @@ def outputs_on(function: Translation, states: np.ndarray) -> np.ndarray:
 
 
 class Duplicates:
-    """Remembers what was seen in a run."""
+    """The distinct functions of a run, by candidate name."""
 
     def __init__(self, states: np.ndarray):
         """Compare outputs on these `[K, D]` states."""

@@ -1,8 +1,8 @@
 """Measured evaluation: train every arm with the same seeds and compare what they reach.
 
-`MeasureFn` is the seam: the loop (`rounds`, `finish`) knows arms and numbers, not training;
-`tournament.make_measure` gives the real one. What is here is the statistics of a measurement, and
-which candidates go on in successive halving.
+The loop (`rounds`, `finish`) knows of training only that a `MeasureFn` turns arms into numbers.
+`tournament.make_measure` makes the one that trains; tests pass their own. Here are the statistics
+of a measurement, and which candidates go on in successive halving.
 """
 
 import dataclasses

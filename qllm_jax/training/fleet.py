@@ -1,9 +1,9 @@
 """All runs of a training on this process's devices: at once, or in waves.
 
-The runner asks a fleet to do a chunk for every run; whether that is one call of the compiled
-program or several, with the states of the others parked on the host, is decided here, from the
-program's own memory analysis, before anything is allocated. Waves are made where memory is short,
-and where runs will be given up on the way: the program that serves the last of them serves all.
+`loop` asks a fleet to do a chunk for every run. Whether that is one call of the compiled program,
+or one call per wave with the states of the other waves on the host, is decided here before anything
+is allocated. There are waves where memory is short, by the program's own memory analysis, and in
+`run_rungs`: a program for as many runs as reach the last rung serves the many that begin, too.
 """
 
 import dataclasses

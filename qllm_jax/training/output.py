@@ -1,4 +1,4 @@
-"""What a training tells: after every chunk, and at its end. Plain arrays on the host.
+"""What a training reports after every chunk and at its end, in arrays of the host.
 
 Written by `loop`; read by the jobs, the sweep and the tournament.
 """
@@ -56,7 +56,8 @@ class TrainingOutput:
         runs: Seed ids and settings of the R runs.
         num_diverged: Runs that met a value that was not finite and were frozen there.
         interrupted: A stop was asked for before the end.
-        paused: What `start` takes to go on; None where `pause_after` did not end the training.
+        paused: The runs, to go on with as `run_training(start=…)`; None unless `pause_after`
+            ended the training.
         compile_s: Tracing, compiling and initialising.
         run_s: Everything else, evaluation and checkpoints included.
         env_steps_per_second: Over all runs, in `run_s`; NaN where no step was taken.
