@@ -2,8 +2,10 @@
 
     <run>/                    the run directory, as a single host leaves it, once all are done
         hosts/host-0, …       each host's own run directory until then
-        hosts/host-0.alive    touched while that host works; it says which start of the job it is of
+        hosts/host-0.alive    touched every few seconds while that host works
         hosts/host-0.ended    written when its share is complete or stopped
+
+The last two hold the time stamp of the job's start, so that those of an earlier start do not count.
 
 A share is an ordinary run directory, so a killed job continues share by share. Called by
 `train`, `compare` and `resume`, beside `training_run`, on which it builds.

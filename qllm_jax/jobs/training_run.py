@@ -72,8 +72,8 @@ def train_or_resume(
 ) -> tuple[RunResult, EpisodeFigure]:
     """As `train_one`, going on with what an earlier process left in `parent / name`.
 
-    What it left of another function, as where a design went on and chose anew, is moved to
-    `parent / replaced`.
+    Where that is a training of another function, because a resumed design has chosen anew, it is
+    moved to `parent / replaced` and this one starts.
     """
     path = parent / name
     if training.artifact is not None and _holds_another(path, training.artifact):

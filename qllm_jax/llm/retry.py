@@ -1,4 +1,4 @@
-"""Attempts, retries and the wall clock around them; one place for every provider.
+"""Attempts, retries and their time limits; one place for every provider.
 
 A provider is a function that makes one attempt. What can succeed later is retried (429, 5xx,
 broken bodies, time-outs, transport errors), after the delay that the server asked for where it
