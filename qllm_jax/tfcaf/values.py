@@ -65,12 +65,18 @@ Shape = tuple[Dim, ...]
 
 
 class Cell:
-    """Identity of a piece of memory: arrays that share one alias each other."""
+    """Identity of a piece of memory: arrays that share one alias each other.
 
-    __slots__ = ("is_argument",)
+    Attributes:
+        is_argument: The parameter that it came by, or "".
+        shape: Sizes of the whole, once something views it.
+    """
+
+    __slots__ = ("is_argument", "shape")
 
     def __init__(self, is_argument: str = ""):
         self.is_argument = is_argument
+        self.shape: Shape | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -185,10 +191,14 @@ class Mapping(Value):
 
 @dataclasses.dataclass(slots=True)
 class DType(Value):
-    """A dtype such as `torch.float32`."""
+    """A dtype such as `torch.float32`.
+
+    `usual` says that arrays of its kind have it, so that a cast to it may give the array itself.
+    """
 
     kind: Kind
     code: Code
+    usual: bool = True
 
 
 @dataclasses.dataclass(slots=True)

@@ -285,3 +285,24 @@ def f(agent_qs, state):
     return (agent_qs * d.min(axis=2)).sum(axis=1)
 """
     assert refusal(text).rule == "aliasing"
+
+
+@pytest.mark.parametrize("view", ["x.unfold(1, 2, 2)", "x.diagonal(1, 1, 2)"])
+def test_a_change_to_a_view_that_cannot_be_said_is_not_lost(view):
+    text = f"""import torch
+def f(q, s):
+    x = s.view(s.shape[0], 3, 4) * q.unsqueeze(-1)
+    {view}.fill_(7.0)
+    return x.sum((1, 2))
+"""
+    assert refusal(text).rule == "aliasing"
+
+
+def test_a_change_to_the_samples_of_a_loop_is_not_lost():
+    text = "import torch\ndef f(q, s):\n    w = s[:, :3] * 1\n    for row in w:\n        row /= row.sum()\n    return (w * q).sum(1)"
+    assert refusal(text).rule == "aliasing"
+
+
+def test_a_method_of_the_type_itself_is_not_lost():
+    text = "import torch\ndef f(q, s):\n    w = q * 1\n    torch.Tensor.fill_(w, 7.0)\n    return w.sum(1)"
+    assert refusal(text).rule == "type"

@@ -63,6 +63,16 @@ VIEWS = {
     "loop": "for row in range(3):\n        u = w[row]\n        u[row] = 2.0",
     "duplicates": "w[[0, 0, 1]] += 1.0",
     "squeeze": "u = w[None].squeeze(0)\n    u += 1.0",
+    "ravel-of-transpose-copies": "u = w.T.ravel()\n    u[2] = 9.0",
+    "reshape-of-slice-copies": "u = w[:, :2].reshape(-1)\n    u += 1.0",
+    "reshape-of-slice-shares": "u = w[1:].reshape(-1)\n    u += 1.0",
+    "ravel-of-column-copies": "u = w[:, 0].ravel()\n    u += 1.0",
+    "reshape-of-column-shares": "u = w[:, 0].reshape(3, 1)\n    u += 1.0",
+    "float32-copies": "u = np.float32(w)\n    u += 1.0",
+    "rows": "for row in w:\n        row /= 1.0 + np.abs(row).sum()",
+    "numbered-rows": "for k, row in enumerate(w):\n        row[k] = 5.0",
+    "rows-zipped": "for row, k in zip(w, [1, 4, 2]):\n        row += k",
+    "diagonal-follows": "u = np.diagonal(w)\n    w += 1.0\n    w = w * u.sum()",
     "flip": "u = np.flip(w, axis=1)\n    u[:, 0] = 3.0",
 }
 

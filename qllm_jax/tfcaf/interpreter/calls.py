@@ -21,6 +21,7 @@ from qllm_jax.tfcaf.values import (
     Array,
     AtIndex,
     Builtin,
+    Cell,
     Dropped,
     DType,
     Function,
@@ -114,10 +115,24 @@ def call(run: Run, function: Value, args: list[Value], kwargs: dict[str, Value])
             name = "forward" if f"{owner}_forward" in run.module_nodes else "call"
             return call_object(run, function, name, args, kwargs)
         case Dropped():
-            if function.what.startswith("`."):
-                refuse_dangerous(run, function.what.strip("`").split("`")[0])
-            return Dropped(f"a call of {function.what}")
+            return _call_dropped(run, function, args, kwargs)
     raise run.refuse("type", f"{describe(function)} is called.", "Call functions only.")
+
+
+def _call_dropped(
+    run: Run, function: Dropped, args: list[Value], kwargs: dict[str, Value]
+) -> Value:
+    """A call of what means nothing in jnp; types of tensors make them."""
+    if function.what.startswith("`."):
+        refuse_dangerous(run, function.what.strip("`").split("`")[0])
+    made = registry.lookup("torch", f"torch.{function.what.removeprefix('the type ')}")
+    if made is not None:
+        return call_operation(run, made, args, kwargs)
+    if any(isinstance(value, Array) for value in [*args, *kwargs.values()]):
+        raise run.refuse(
+            "type", f"{function.what} is called with an array.", "Call a function of the library."
+        )
+    return Dropped(f"a call of {function.what}")
 
 
 def call_object(
@@ -226,4 +241,5 @@ def _cast_call(run: Run, dtype: DType, args: list[Value]) -> Value:
         cast = {"float": float, "int": int, "bool": bool}[dtype.kind]
         made = builtin_numbers.cast_static(run, cast, value)
         return dataclasses.replace(made, code=c.literal(made.value))
-    return ctx.cast(ctx.array(value), dtype.kind)
+    array = ctx.cast(ctx.array(value), dtype.kind)
+    return array if dtype.usual else dataclasses.replace(array, cell=Cell(), path=())

@@ -13,14 +13,17 @@ from qllm_jax.tfcaf import limits
 from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.interpreter.forms import emittable, item_of, named
 from qllm_jax.tfcaf.interpreter.state import Run
+from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.values import (
     Array,
     Batch,
     Mapping,
     Masked,
     Sequence,
+    Shape,
     Static,
     Value,
+    View,
     describe,
 )
 
@@ -46,7 +49,7 @@ def iterate(run: Run, value: Value) -> Sequence:
                 raise limits.too_big("A loop over an array is too long", run.line)
             items: list[Value] = []
             for i in range(size):
-                row = ctx.result(tuple(rest), value.dtype, c.subscript(value.code, str(i)), value)
+                row = _entry(ctx, value, tuple(rest), i)
                 if isinstance(value.const, tuple):
                     row.const = value.const[i]
                 items.append(row)
@@ -60,13 +63,22 @@ def iterate(run: Run, value: Value) -> Sequence:
     )
 
 
+def _entry(ctx: OpCall, array: Array, shape: Shape, index: int, changeable: bool = True) -> Array:
+    """An entry of the first axis, which shares the array's memory."""
+    place = str(index)
+
+    def put(base: Code, new: Code) -> Code:
+        return c.method(c.subscript(c.attribute(base, "at"), place), "set", [new], {})
+
+    view = View(lambda base: c.subscript(base, place), put if changeable else None)
+    return ctx.view(array, shape, c.subscript(array.code, place), view)
+
+
 def rows_of(run: Run, array: Array) -> Sequence:
     """The samples of a batched array, as what a loop goes over."""
     if array.shape[0] != Batch():
         raise run.context("for").mixes_batch("goes over merged batch rows")
-    row = run.context("for").result(
-        array.shape[1:], array.dtype, c.subscript(array.code, "0"), array
-    )
+    row = _entry(run.context("for"), array, array.shape[1:], 0, changeable=False)
     return Sequence([row], "array", array.code, of_batch=True)
 
 

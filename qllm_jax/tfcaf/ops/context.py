@@ -266,6 +266,7 @@ class OpCall:
         made = self.result(shape, x.dtype, code, x)
         if self.dialect != "jnp":
             made.cell, made.path = x.cell, (*x.path, view)
+            x.cell.shape = x.cell.shape if x.path else x.shape
         return made
 
     def pair(self, items: list[Value], names: tuple[str, ...]) -> Sequence:

@@ -35,6 +35,7 @@ _KINDS: dict[str, Kind] = {
     ),
     **dict.fromkeys(("bool_", "bool"), "bool"),
 }
+_USUAL = ("float64", "float_", "double", "int64", "int_", "bool_")  # of NumPy's own arrays
 for _module in ("np", "jnp"):
     for _name, _value in (("pi", math.pi), ("e", math.e), ("inf", math.inf), ("nan", math.nan)):
         constant(f"{_module}.{_name}", _value)
@@ -43,7 +44,7 @@ for _module in ("np", "jnp"):
     for _name in ("ndarray", "generic", "number", "dtype", "typing"):
         dropped(f"{_module}.{_name}", f"the type {_name}")
     for _name, _kind in _KINDS.items():
-        dtype(f"{_module}.{_name}", _kind)
+        dtype(f"{_module}.{_name}", _kind, usual=_name in _USUAL or _module == "jnp")
 dtype("jnp.bfloat16", "float")
 for _name in ("Array", "typing.ArrayLike", "ShapeDtypeStruct"):
     dropped(f"jax.{_name}", f"the type {_name}")

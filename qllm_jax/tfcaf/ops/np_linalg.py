@@ -174,7 +174,11 @@ def diag(ctx: OpCall, x: Value, k: Value) -> Value:
     x = ctx.array(x)
     ctx.refuse_mixing(x, range(x.ndim))
     options = {"k": ctx.int(k)} if ctx.int(k) else {}
-    return inferred(ctx, f"jax.numpy.{last_name(ctx)}", [x], options=options)
+    made = inferred(ctx, f"jax.numpy.{last_name(ctx)}", [x], options=options)
+    if ctx.dialect != "numpy" or x.ndim != 2 or not isinstance(made, Array):
+        return made
+    shown = View(lambda base: c.call("jnp.diag", [base], options), None)
+    return ctx.view(x, made.shape, made.code, shown)
 
 
 @both("triu tril", "x|m, k=0")

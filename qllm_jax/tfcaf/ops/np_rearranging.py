@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 
 from qllm_jax.tfcaf import code as c
+from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.ops.numpy_like import both, inferred, last_name, numbers
 from qllm_jax.tfcaf.ops.registry import op
 from qllm_jax.tfcaf.values import (
+    Array,
     Sequence,
     Value,
     View,
@@ -97,7 +99,12 @@ def rot90(ctx: OpCall, x: Value, k: Value, axes: Value) -> Value:
     plane = (0, 1) if ctx.is_none(axes) else ctx.axes(x, axes)
     ctx.refuse_mixing(x, plane)
     options = {"k": ctx.int(k), "axes": plane}
-    return inferred(ctx, "jax.numpy.rot90", [x], options=options)
+    made = inferred(ctx, "jax.numpy.rot90", [x], options=options)
+    assert isinstance(made, Array)
+    if ctx.dialect == "torch":
+        return made
+    turn = View(lambda base: c.call("jnp.rot90", [base], options), None)
+    return ctx.view(x, made.shape, made.code, turn)
 
 
 @both("diagonal .diagonal", "x|a, offset=0, axis1=0, axis2=1")
@@ -108,4 +115,15 @@ def diagonal(ctx: OpCall, x: Value, offset: Value, axis1: Value, axis2: Value) -
     ctx.refuse_mixing(x, [first, second])
     options = {"offset": ctx.int(offset), "axis1": first, "axis2": second}
     kept = {k: v for k, v in options.items() if v != {"offset": 0, "axis1": 0, "axis2": 1}[k]}
-    return inferred(ctx, "jax.numpy.diagonal", [x], options=kept)
+    made = inferred(ctx, "jax.numpy.diagonal", [x], options=kept)
+    assert isinstance(made, Array)
+    put = None
+    at_the_end = {first, second} == {x.ndim - 2, x.ndim - 1} and not options["offset"]
+    if at_the_end and x.shape[first] == x.shape[second] and ctx.dialect == "torch":
+        mask = c.call("jnp.eye", [x.shape[first]], {"dtype": Code("jnp.bool_")})
+
+        def put(base: Code, new: Code) -> Code:
+            return c.call("jnp.where", [mask, c.subscript(new, "..., None"), base])
+
+    view = View(lambda base: c.call("jnp.diagonal", [base], kept), put)
+    return ctx.view(x, made.shape, made.code, view)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from qllm_jax.tfcaf import code as c
@@ -81,7 +82,13 @@ def keeps_rows(x: Array, shape: Shape) -> bool:
 
 
 def reshape_view(ctx: OpCall, x: Array, shape: Shape, code: Code, spelled: Any = None) -> Array:
-    """A reshaped array as a view; `spelled` is the shape as it is written."""
+    """A reshaped array, a view where no copy is needed; `spelled` is the shape as written."""
+    from qllm_jax.tfcaf.interpreter.memory import copies_when
+
+    if ctx.dialect != "jnp" and copies_when(ctx.run, x, shape):
+        copied = ctx.result(shape, x.dtype, code, x)
+        copied.is_rows = keeps_rows(x, shape)
+        return copied
     spelled = _spell_shape(shape) if spelled is None else spelled
     old = _spell_shape(x.shape)
     made = ctx.view(
@@ -131,7 +138,9 @@ def ravel(ctx: OpCall, x: Value) -> Value:
     x = ctx.array(x)
     sizes = reshaped(ctx, x, [static(-1)])
     code = ctx.emit(x, "ravel")
-    if last_name(ctx) == "flatten":
+    from qllm_jax.tfcaf.interpreter.memory import copies_when
+
+    if last_name(ctx) == "flatten" or (ctx.dialect == "numpy" and copies_when(ctx.run, x, None)):
         return ctx.result(sizes, x.dtype, code, x)
     return reshape_view(ctx, x, sizes, code, c.literal((-1,)))
 
@@ -297,8 +306,14 @@ def broadcast_arrays(ctx: OpCall, arrays: list[Value]) -> Value:
     items = [ctx.array(a) for a in arrays]
     shape = ctx.broadcast(*items)
     code = c.call("jnp.broadcast_arrays", list(items))
+
+    def spread(place: int, base: Code) -> Code:
+        """One of the arrays in the common shape, after it became another."""
+        given = [base if i == place else item.code for i, item in enumerate(items)]
+        return c.subscript(c.call("jnp.broadcast_arrays", given), str(place))
+
     parts = [
-        ctx.result(shape, item.dtype, c.subscript(code, str(i)), item)
+        ctx.view(item, shape, spread(i, item.code), View(functools.partial(spread, i), None))
         for i, item in enumerate(items)
     ]
     made = ctx.tuple(parts)
@@ -317,7 +332,7 @@ def atleast(ctx: OpCall, x: Value) -> Value:
         shape: Shape = (1, *x.shape, 1) if x.ndim == 1 else (*x.shape, 1)
     else:
         shape = (*(1 for _ in range(wanted - x.ndim)), *x.shape)
-    return ctx.result(shape, x.dtype, c.call(f"jnp.{last_name(ctx)}", [x]), x)
+    return reshape_view(ctx, x, shape, c.call(f"jnp.{last_name(ctx)}", [x]))
 
 
 @both("@ndim", "x")

@@ -119,9 +119,9 @@ def constant(path: str, value: Any) -> None:
     _CONSTANTS[expand(path)] = value
 
 
-def dtype(path: str, kind: Kind) -> None:
+def dtype(path: str, kind: Kind, usual: bool = True) -> None:
     """Register a dtype of a module, such as `torch.float64`."""
-    _CONSTANTS[expand(path)] = DType(kind, _dtype_code(kind))
+    _CONSTANTS[expand(path)] = DType(kind, _dtype_code(kind), usual)
 
 
 def dropped(path: str, what: str) -> None:

@@ -9,19 +9,27 @@ from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.ops.registry import op
 from qllm_jax.tfcaf.ops.torch_elementwise import same
-from qllm_jax.tfcaf.values import Array, Dropped, Kind, Sequence, Value, View
+from qllm_jax.tfcaf.values import Array, Cell, Dropped, DType, Kind, Sequence, Value, View
 
 _CASTS: dict[str, Kind] = {
     **dict.fromkeys(("float", "double", "half", "bfloat16"), "float"),
     **dict.fromkeys(("long", "int", "short"), "int"),
     "bool": "bool",
 }
+_UNUSUAL = frozenset(("double", "half", "bfloat16", "int", "short"))  # casts to them copy
 
 
 @op("torch", " ".join(f".{name}" for name in _CASTS), "x")
 def cast_method(ctx: OpCall, x: Value) -> Array:
     """`.float()` and its like."""
-    return ctx.cast(ctx.array(x), _CASTS[same(ctx.name)])
+    x, name = ctx.array(x), same(ctx.name)
+    made = ctx.cast(x, _CASTS[name])
+    return in_memory_of_its_own(made) if name in _UNUSUAL else made
+
+
+def in_memory_of_its_own(x: Array) -> Array:
+    """A copy, which changes in place do not share."""
+    return dataclasses.replace(x, cell=Cell(), path=())
 
 
 @op("torch", ".to .type", "x, *targets, dtype=None, device=None, non_blocking=False, copy=False")
@@ -36,6 +44,8 @@ def to(
 ) -> Array:
     """Another dtype; devices mean nothing here."""
     x = ctx.array(x)
+    if ctx.bool(copy, "copy"):
+        x = in_memory_of_its_own(x)
     for target in [*targets, dtype]:
         if isinstance(target, Array):
             return ctx.cast(x, target.dtype)
@@ -43,7 +53,9 @@ def to(
             continue
         kind = ctx.kind(target)
         if kind is not None:
-            return ctx.cast(x, kind)
+            made = ctx.cast(x, kind)
+            copies = isinstance(target, DType) and not target.usual
+            return in_memory_of_its_own(made) if copies else made
     return x
 
 
@@ -53,7 +65,16 @@ def type_as(ctx: OpCall, x: Value, other: Value) -> Array:
     return ctx.cast(ctx.array(x), ctx.array(other).dtype)
 
 
-@op("torch", ".contiguous .cpu .cuda", "x, device=None, non_blocking=False, memory_format=None")
+@op("torch", ".contiguous", "x, *, memory_format=None")
+def contiguous(ctx: OpCall, x: Value, memory_format: Value) -> Array:
+    """The array itself, or a copy where its memory has gaps or another order."""
+    from qllm_jax.tfcaf.interpreter.memory import copies_when
+
+    x = ctx.array(x)
+    return in_memory_of_its_own(x) if copies_when(ctx.run, x, None) else x
+
+
+@op("torch", ".cpu .cuda", "x, device=None, non_blocking=False, memory_format=None")
 @op("torch", ".resolve_conj .positive_definite", "x")
 def same_array(ctx: OpCall, x: Value, **ignored: Value) -> Array:
     """The array itself."""

@@ -16,6 +16,7 @@ from qllm_jax.tfcaf.values import (
     JNP_DTYPE,
     Array,
     Batch,
+    Cell,
     Kind,
     Sequence,
     Static,
@@ -161,7 +162,7 @@ def linspace(
     "torch.tensor torch.as_tensor torch.asarray torch.scalar_tensor",
     "data, dtype=None, device=None, *, requires_grad=False, pin_memory=False, copy=None",
 )
-@op("torch", "torch.FloatTensor", "data", force="float")
+@op("torch", "torch.Tensor torch.FloatTensor", "data", force="float")
 @op("torch", "torch.LongTensor torch.IntTensor", "data", force="int")
 @op("torch", "torch.BoolTensor", "data", force="bool")
 @op("torch", ".new_tensor", f"x, data, *, {_OPTIONS}")
@@ -200,7 +201,7 @@ def tensor(
 def _detached(ctx: OpCall, made: Array) -> Array:
     """`torch.tensor` copies numbers, without their gradient."""
     if not made.grad:
-        return dataclasses.replace(made)
+        return dataclasses.replace(made, cell=Cell(), path=())
     return ctx.result(made.shape, made.dtype, c.call("jax.lax.stop_gradient", [made]), grad=False)
 
 

@@ -17,9 +17,9 @@ from qllm_jax.tfcaf.values import Array, Static, Value, promote
 for _name, _value in (("pi", math.pi), ("e", math.e), ("inf", math.inf), ("nan", math.nan)):
     constant(f"torch.{_name}", _value)
 for _name in ("float", "float32", "float64", "double", "float16", "half", "bfloat16"):
-    dtype(f"torch.{_name}", "float")
+    dtype(f"torch.{_name}", "float", usual=_name in ("float", "float32"))
 for _name in ("int", "int8", "int16", "int32", "int64", "long", "short"):
-    dtype(f"torch.{_name}", "int")
+    dtype(f"torch.{_name}", "int", usual=_name in ("int64", "long"))
 dtype("torch.bool", "bool")
 for _name in ("FloatTensor", "LongTensor", "BoolTensor", "dtype", "Size", "types"):
     dropped(f"torch.{_name}", f"the type {_name}")

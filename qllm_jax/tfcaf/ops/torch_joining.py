@@ -107,6 +107,15 @@ def tensor_split(ctx: OpCall, x: Value, sections: Value, axis: Value) -> Value:
     return parts(ctx, x, along, bounds)
 
 
+@op("torch", "torch.hsplit .hsplit", "x|input, sections|indices_or_sections", from_end=1)
+@op("torch", "torch.vsplit .vsplit", "x|input, sections|indices_or_sections", from_end=0)
+def split_of(ctx: OpCall, x: Value, sections: Value, from_end: int) -> Value:
+    """Equal parts, or parts between indices, of the columns or the rows."""
+    x = ctx.array(x)
+    along = min(from_end, max(x.ndim - 1, 0))
+    return parts(ctx, x, along, split_bounds(ctx, ctx.fixed_size(x, along), sections, "split"))
+
+
 @op("torch", "torch.unbind .unbind", "x|input, axis|dim=0")
 def unbind(ctx: OpCall, x: Value, axis: Value) -> Value:
     """The entries of an axis, one by one."""

@@ -11,7 +11,7 @@ from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf import limits
 from qllm_jax.tfcaf.ops.context import OpCall
 from qllm_jax.tfcaf.ops.registry import lookup, op
-from qllm_jax.tfcaf.values import Sequence, Static, Transformed, Value, format_shape
+from qllm_jax.tfcaf.values import Sequence, Static, Transformed, Value, View, format_shape
 
 _FUNCTIONS = {
     "Softmax": "F.softmax",
@@ -116,12 +116,14 @@ def unfold(ctx: OpCall, x: Value, axis: Value, size: Value, step: Value) -> Valu
     if len(starts) > limits.MAX_ITERATIONS // 16:
         raise limits.too_big("So many windows", ctx.line)
     lead = ":, " * place
-    windows = [c.subscript(x.code, f"{lead}{start}:{start + width}") for start in starts]
-    code = c.call("jnp.stack", [c.display(windows, False)], {"axis": place})
+
+    def get(base: c.Code) -> c.Code:
+        windows = [c.subscript(base, f"{lead}{start}:{start + width}") for start in starts]
+        code = c.call("jnp.stack", [c.display(windows, False)], {"axis": place})
+        return c.call("jnp.moveaxis", [code, place + 1, -1]) if place + 1 < x.ndim else code
+
     shape = (*x.shape[:place], len(starts), *x.shape[place + 1 :], width)
-    if place + 1 < x.ndim:
-        code = c.call("jnp.moveaxis", [code, place + 1, -1])
-    return ctx.result(shape, x.dtype, code, x)
+    return ctx.view(x, shape, get(x.code), View(get, None))
 
 
 @op("torch", ".is_contiguous .is_leaf", "x")
