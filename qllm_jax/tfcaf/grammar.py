@@ -77,7 +77,7 @@ MODULES: dict[str, str] = {
     "jax.tree": "jax.tree",
     "jax.tree_util": "jax.tree_util",
     "__future__": "__future__",
-    **{name: name for name in ("itertools", "functools", "operator")},
+    **{name: name for name in ("itertools", "functools", "operator", "collections")},
     "numpy.typing": "typing",
     "jax.typing": "typing",
     "typing_extensions": "typing",

@@ -183,10 +183,11 @@ class Sequence(Value):
 
 @dataclasses.dataclass(slots=True)
 class Mapping(Value):
-    """A dict with static keys."""
+    """A dict with static keys; `default` makes what it does not hold."""
 
     entries: dict[Any, Value]
     code: Code
+    default: Value | None = None
 
 
 @dataclasses.dataclass(slots=True)

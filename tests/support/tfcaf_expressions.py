@@ -68,6 +68,7 @@ x.shape[0] * q | x.ndim * q | x.size * q | len(x) * q | x[..., 0] | x[:, ::2] | 
 x[m.arange(3), i[:, 0] % 4] | -x | x ** 2 | x / 2 | x // 0.5 | x % 0.5 | 2 ** x | x > v | (x == x) * 1.0 | abs(x) | sum(x) | max(q[0], q[1])
 m.searchsorted(m.array([0.0, 0.5, 1.0]), q) | m.digitize(q, m.array([0.0, 0.5])) | m.cov(x) | m.interp(q, m.array([0.0, 1.0]), m.array([2.0, 3.0]))
 m.polyval(m.array([1.0, 2.0, 3.0]), q) | m.logspace(0, 1, 4) * v
+m.convolve(v, q) | m.convolve(v, m.array([0.25, 0.5, 0.25]), mode='same') | m.correlate(v, q) | m.allclose(q, q + 1e-9) * q | m.allclose(q, v[:3]) * q
 m.isin(i, m.array([0, 2])) | m.isin(i, 1, invert=True) | m.gradient(q) | m.gradient(x, axis=1) | m.gradient(x, 0.5, axis=0) | m.gradient(x)[1] | m.ediff1d(q)
 m.unravel_index(i, (2, 2))[1] | m.unravel_index(m.argmax(x), (3, 4))[0] * q | m.ravel_multi_index((i[:, 0], i[:, 1]), (3, 3)) | x[m.ix_(m.array([0, 2]), m.array([1, 3]))]
 m.where(m.eye(3) > 0)[0] * q | x[m.nonzero(m.eye(3, 4))] | m.argwhere(m.triu(m.ones((3, 3)), 1))[:, 1] * q | m.flatnonzero(m.arange(4) % 2) * q[:2]

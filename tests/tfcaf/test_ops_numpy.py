@@ -73,6 +73,9 @@ VIEWS = {
     "numbered-rows": "for k, row in enumerate(w):\n        row[k] = 5.0",
     "rows-zipped": "for row, k in zip(w, [1, 4, 2]):\n        row += k",
     "diagonal-follows": "u = np.diagonal(w)\n    w += 1.0\n    w = w * u.sum()",
+    "add-at": "np.add.at(w, ([0, 0, 2], [1, 1, 3]), 5.0)",
+    "maximum-at": "np.maximum.at(w, [0, 2], w[1])",
+    "put-along-axis": "i = np.argsort(w, axis=1)\n    np.put_along_axis(w, i[:, :1], 9.0, 1)",
     "flip": "u = np.flip(w, axis=1)\n    u[:, 0] = 3.0",
 }
 

@@ -40,9 +40,24 @@ BODIES = {
     "return sum(q[i] * 2 ** k for k, i in enumerate(sorted(range(3), key=lambda i: (i + 1) % 3)))":
         16.0,
     "a, b = divmod(7, 4)\n    return q[a] * b": 6.0,
+    # by rest of 2: 0.5·(1 + 6) + 2·2
+    "d = collections.defaultdict(list)\n    for i in range(3):\n        d[i % 2].append(i)\n"
+    "    w = {0: 0.5, 1: 2.0}\n    return sum(w[k] * q[i] for k, v in d.items() for i in v)": 7.5,
+    "d = collections.defaultdict(float)\n    for i in (0, 2, 2):\n        d[i] += q[i]\n"
+    "    return d[0] + d[2] * d[0]": 13.0,  # 1 + 12·1
+    "d = collections.OrderedDict([('b', q[1]), ('a', q[2])])\n    d['c'] = q[0]\n"
+    "    return sum(v * (k + 1) for k, v in enumerate(d.values()))": 17.0,  # 2 + 6·2 + 1·3
     "return operator.neg(q[0]) + operator.itemgetter(2)(q)": 5.0,
 }  # fmt: skip
-HEADER = "import functools\nimport itertools\nimport operator\nimport jax.numpy as jnp\n\n"
+HEADER = """import collections
+import functools
+import itertools
+import operator
+
+import jax.numpy as jnp
+
+
+"""
 
 
 @pytest.mark.parametrize("body", BODIES)

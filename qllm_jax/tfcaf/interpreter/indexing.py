@@ -94,6 +94,15 @@ def _sequence_item(run: Run, owner: Sequence, index: Value) -> Value:
 
 def _mapping_item(run: Run, owner: Mapping, index: Value) -> Value:
     key = static_key(run, index)
+    if key not in owner.entries and owner.default is not None and owner.code.is_name:
+        from qllm_jax.tfcaf.interpreter.calls import call
+        from qllm_jax.tfcaf.interpreter.containers import refuse_global_change
+
+        refuse_global_change(run, owner)
+        made = call(run, owner.default, [], {})
+        place = c.subscript(owner.code, index.code.text)
+        run.emit(f"{place.text} = {made.code.text}")
+        owner.entries[key] = named(made, place)
     if key not in owner.entries:
         raise run.refuse("index-range", f"The dict has no key {key!r}.", "Use a key it has.")
     item = owner.entries[key]

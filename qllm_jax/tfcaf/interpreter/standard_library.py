@@ -1,4 +1,4 @@
-"""`itertools`, `functools` and `operator`, on what is known at translation.
+"""`itertools`, `functools`, `operator` and `collections`, on what is known at translation.
 
 They order and combine static lists, whose items may be arrays; what they give is written out, so
 that the emitted source needs none of them. Imports builtins' shared helpers; called through the
@@ -21,9 +21,9 @@ from qllm_jax.tfcaf.interpreter.forms import item_of
 from qllm_jax.tfcaf.interpreter.indexing import subscript
 from qllm_jax.tfcaf.interpreter.iteration import iterate
 from qllm_jax.tfcaf.interpreter.state import Run
-from qllm_jax.tfcaf.values import Sequence, Static, Transformed, Value
+from qllm_jax.tfcaf.values import Builtin, Mapping, Sequence, Static, Transformed, Value
 
-MODULES = ("itertools", "functools", "operator")
+MODULES = ("itertools", "functools", "operator", "collections")
 
 
 def items_of(run: Run, value: Value, what: str) -> list[Value]:
@@ -231,6 +231,20 @@ def _itemgetter(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
     return Transformed(apply, Code("itemgetter"))
 
 
+def _ordered_dict(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
+    """A dict keeps its order."""
+    from qllm_jax.tfcaf.interpreter.calls import call
+
+    return call(run, Builtin("dict", Code("dict")), args, kwargs)
+
+
+def _default_dict(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
+    """An empty dict that makes what it does not hold."""
+    expect(run, "defaultdict", args, (1,))
+    _no_keywords(run, "defaultdict", kwargs)
+    return Mapping({}, Code("{}"), default=args[0])
+
+
 def _multichoose(n: int, r: int) -> int:
     return math.comb(n + r - 1, r) if n else int(r == 0)
 
@@ -272,6 +286,8 @@ LIBRARY: dict[str, Handler] = {
     "itertools.starmap": _starmap,
     "functools.reduce": _reduce,
     "functools.partial": _partial,
+    "collections.OrderedDict": _ordered_dict,
+    "collections.defaultdict": _default_dict,
     "operator.neg": _negative,
     "operator.itemgetter": _itemgetter,
     **{f"operator.{name}": _binary_operator(name, op) for name, op in _ARITHMETIC.items()},

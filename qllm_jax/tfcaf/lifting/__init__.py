@@ -54,9 +54,10 @@ def _lifted(node: ast.stmt, taken: set[str]) -> list[ast.stmt]:
     """What stands for a module-level statement."""
     match node:
         case ast.ImportFrom(module=str() as module, level=0) if module in _RECORD_IMPORTS:
-            known = all(a.name in _RECORD_IMPORTS[module] and not a.asname for a in node.names)
-            return [] if known else [node]
-        case ast.Import() if all(a.name in _RECORD_IMPORTS and not a.asname for a in node.names):
+            known = [a.name in _RECORD_IMPORTS[module] and not a.asname for a in node.names]
+            node.names = [a for a, is_known in zip(node.names, known, strict=True) if not is_known]
+            return [node] if node.names else []
+        case ast.Import() if all(a.name == "dataclasses" and not a.asname for a in node.names):
             return []
         case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call() as call):
             fields = _namedtuple_fields(call)

@@ -14,6 +14,7 @@ from qllm_jax.tfcaf.ops import (  # noqa: F401
     known_indices,
     np_constructors,
     np_elementwise,
+    np_in_place,
     np_indexing,
     np_joining,
     np_linalg,

@@ -17,7 +17,7 @@ def fill_diagonal(ctx: OpCall, x: Value, value: Value) -> Value:
     from qllm_jax.tfcaf.interpreter import mutation
 
     x = ctx.array(x)
-    mutation.update(ctx.run, x, _with_diagonal(ctx, x, value))
+    mutation.update(ctx.run, x, with_diagonal(ctx, x, value))
     return static(None)
 
 
@@ -26,10 +26,11 @@ def filled_diagonal(ctx: OpCall, x: Value, value: Value, inplace: Value) -> Valu
     """A matrix with a number in its diagonal."""
     if ctx.bool(inplace, "inplace"):
         raise ctx.refuse("immutable", "an array cannot be changed.", "Pass `inplace=False`.")
-    return _with_diagonal(ctx, ctx.array(x), value)
+    return with_diagonal(ctx, ctx.array(x), value)
 
 
-def _with_diagonal(ctx: OpCall, x: Array, value: Value) -> Array:
+def with_diagonal(ctx: OpCall, x: Array, value: Value) -> Array:
+    """A matrix with a number in its diagonal."""
     number = ctx.array(value)
     if any(not isinstance(dim, int) for dim in x.shape):
         raise ctx.mixes_batch("takes the batch as a matrix's rows")

@@ -14,7 +14,7 @@ from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf import limits
 from qllm_jax.tfcaf.ops.common import array_of
 from qllm_jax.tfcaf.ops.context import OpCall
-from qllm_jax.tfcaf.ops.numpy_like import both, inferred, numbers
+from qllm_jax.tfcaf.ops.numpy_like import both, has_batch, inferred, last_name, numbers
 from qllm_jax.tfcaf.ops.registry import op
 from qllm_jax.tfcaf.values import Array, Sequence, Value
 
@@ -170,3 +170,30 @@ def open_mesh(ctx: OpCall, vectors: list[Value]) -> Value:
         shape = tuple(size if i == place else 1 for i in range(len(arrays)))
         made.append(ctx.result(shape, "int", c.method(x.code, "reshape", [sizes], {}), x))
     return Sequence(made, "tuple", c.display([x.code for x in made], True))
+
+
+@op(
+    "torch", "torch.allclose .allclose", "x|input, y|other, rtol=1e-05, atol=1e-08, equal_nan=False"
+)
+@both("allclose", "x|a, y|b, rtol=1e-05, atol=1e-08, equal_nan=False")
+def allclose(ctx: OpCall, x: Value, y: Value, rtol: Value, atol: Value, equal_nan: Value) -> Array:
+    """Whether all elements are equal within a tolerance; over the batch only an `if` may ask."""
+    x, y = ctx.array(x), ctx.array(y)
+    shape = ctx.broadcast(x, y)
+    options: dict[str, Any] = {"rtol": ctx.number(rtol), "atol": ctx.number(atol)}
+    if ctx.bool(equal_nan):
+        options["equal_nan"] = True
+    made = ctx.result((), "bool", c.call("jnp.allclose", [x, y], options))
+    made.row_any = has_batch(shape)
+    return made
+
+
+@both("convolve", "x|a, y|v, mode='full'")
+@both("correlate", "x|a, y|v, mode='valid'")
+def convolve(ctx: OpCall, x: Value, y: Value, mode: Value) -> Value:
+    """Sums of products of two vectors, one moved along the other."""
+    x, y = (ctx.cast(ctx.array(item), "float") for item in (x, y))
+    for vector in (x, y):
+        ctx.refuse_mixing(vector, range(vector.ndim))
+    options = {"mode": ctx.string(mode, "mode")}
+    return inferred(ctx, f"jax.numpy.{last_name(ctx)}", [x, y], options=options)

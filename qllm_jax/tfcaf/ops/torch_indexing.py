@@ -209,6 +209,12 @@ def dynamic(ctx: OpCall, x: Value, **ignored: Any) -> Value:
     )
 
 
+@op("torch", ".fill_diagonal", "x, value|fill_value, wrap!=False", in_place=True)
+def fill_diagonal(ctx: OpCall, x: Value, value: Value) -> Value:
+    """The diagonal of a matrix set to a number, in place."""
+    return np_indexing.with_diagonal(ctx, ctx.array(x), value)
+
+
 @op("torch", "F.one_hot", "x|input|tensor, classes|num_classes=-1")
 def one_hot(ctx: OpCall, x: Value, classes: Value) -> Array:
     """One where the class is, as ints; the number of classes must be given."""
