@@ -50,8 +50,8 @@ _FIXES = {
 }
 _DECORATORS = frozenset(
     words(
-        "jax.jit jit torch.no_grad no_grad torch.jit.script torch.inference_mode "
-        "partial(jax.jit) functools.partial(jax.jit) partial(jit)"
+        "jax.jit jit jax.checkpoint jax.remat torch.no_grad no_grad torch.jit.script "
+        "torch.inference_mode partial(jax.jit) functools.partial(jax.jit) partial(jit)"
     )
 )
 _CONSTANTS = (bool, int, float, str, type(None), type(Ellipsis))

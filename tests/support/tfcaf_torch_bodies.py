@@ -133,6 +133,10 @@ BODIES = {
     "duplicates": "w = s[:, :3].clone()\nw[:, [0, 0, 1]] += 1\nw = w * q",
     "index-add": "w = q.clone()\nw.index_add_(1, torch.tensor([0, 0, 1]), q)",
     "list-alias": "a = q * 1\np = [a, s[:, :3]]\na += 1\nw = p[0] + p[1]",
+    "slices-in-a-list": "p = [slice(4 * i, 4 * i + 2) for i in range(3)]\nw = torch.stack([s[:, c].sum(1) for c in p], 1) * q / len(p)",
+    "item-of-views": "a = s[:, :3] * 1\np = [a[:, k] for k in range(3)]\np[0] += 1.0\nfor k in range(3):\n    p[k] *= k + 1\nw = a * q",
+    "item-many-times": "p = [torch.zeros(q.shape[0], 1)] * 3\nfor k in range(3):\n    p[k] += s[:, k : k + 1]\nw = q * p[0] + p[2]",
+    "item-of-dict": "a = s[:, :3] * 1\nd = {'a': a, 'b': q}\nd['a'] += 1.0\nw = a * d['b']",
     "expanded": "w = q[:, :1].expand(-1, 3).clone()\nw[:, 0] += 1",
     "gathered": "i = s[:, :3].argmax(dim=1)\nr = torch.arange(q.size(0))\nw = q.clone()\nw[r, i] = 4.0",
     # -- the batch ------------------------------------------------------------------------------

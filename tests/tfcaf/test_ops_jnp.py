@@ -87,6 +87,13 @@ def tfcaf(agent_qs, state):
     one_of_one = one(state.reshape(3, 4))
     return jnp.sum(one_of_one * agent_qs)
 """,
+    "rematerialised": """
+def tfcaf(agent_qs, state):
+    @jax.checkpoint
+    def block(x):
+        return jnp.tanh(x) + x
+    return jnp.sum(block(block(state.reshape(3, 4))).sum(axis=1) * agent_qs)
+""",
     "the-function-itself": """
 @jax.vmap
 def tfcaf(agent_qs, state):

@@ -58,9 +58,10 @@ def _len(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
         case Sequence():
             if value.of_batch:
                 return Static(Batch(), code)
-            return Static(len(value.items), code)
+            return Static(len(value.items), code) if emittable(value) else static(len(value.items))
         case Mapping():
-            return Static(len(value.entries), code)
+            count = len(value.entries)
+            return Static(count, code) if emittable(value) else static(count)
         case Array() if value.shape:
             size = value.shape[0]
             if isinstance(size, Masked):

@@ -70,6 +70,11 @@ def update(run: Run, old: Array, new: Array) -> None:
             _follow(run, holder, root, grad)
 
 
+def is_shared(run: Run, array: Array) -> bool:
+    """Whether something else than one variable or item shows the memory of an array."""
+    return bool(array.path) or len(list(_holders(run, array))) > 1
+
+
 def _refuse_under_no_grad(run: Run, changed: Array) -> None:
     """Refuse to change in place, under `no_grad`, what carries a gradient."""
     if run.no_grad and changed.grad:

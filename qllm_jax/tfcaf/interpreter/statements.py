@@ -91,7 +91,16 @@ def _augmented(run: Run, node: ast.AugAssign) -> None:
     if not isinstance(owner, Array):
         current = indexing.subscript(run, owner, index)
         value = binary(run, op, current, run.evaluate(node.value))
-        store(run, node.target, value)
+        if (
+            isinstance(current, Array)
+            and isinstance(value, Array)
+            and current.ndim > 0
+            and run.dialect != "jnp"
+            and mutation.is_shared(run, current)
+        ):
+            mutation.update(run, current, value)
+        else:
+            store(run, node.target, value)
         return
     current = indexing.subscript(run, owner, index)
     value = binary(run, op, current, run.evaluate(node.value))
