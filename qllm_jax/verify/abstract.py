@@ -11,7 +11,16 @@ import numpy as np
 
 from qllm_jax.verify import array_rules
 from qllm_jax.verify.array_rules import ARRAYS
-from qllm_jax.verify.intervals import Value, join, make_value, top
+from qllm_jax.verify.intervals import (
+    DEPENDS_ON_QS,
+    DEPENDS_ON_STATE,
+    MAY_BE_NAN,
+    Value,
+    join,
+    make_value,
+    top,
+)
+from qllm_jax.verify.marks import is_continuous_function, marks, unmarked
 from qllm_jax.verify.rules import ELEMENTWISE, convert
 from qllm_jax.verify.worker import index_bounds
 
@@ -58,7 +67,8 @@ class Interpreter:
         self._note_indices(eqn, inputs)
         inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
         if self._steps > _MOST_STEPS:
-            return [top(a.shape, a.dtype, depends) for a in avals]
+            bits = [depends | extra for extra in marks(eqn, inputs, known=False)]
+            return [top(a.shape, a.dtype, b) for a, b in zip(avals, bits, strict=True)]
         if eqn.primitive.name == "scan":
             return self._scan(eqn, inputs)
         if eqn.primitive.name == "cond":
@@ -67,17 +77,19 @@ class Interpreter:
             open_jaxpr = getattr(inner, "jaxpr", inner)
             if len(open_jaxpr.invars) == len(inputs):
                 consts = [_constant(c) for c in getattr(inner, "consts", ())]
-                return self._jaxpr(open_jaxpr, consts, inputs)
-        outputs = _apply(eqn, inputs)
-        if outputs is None:
-            return [top(a.shape, a.dtype, depends) for a in avals]
-        return [_finished(v, a, depends, inputs) for v, a in zip(outputs, avals, strict=True)]
+                outputs = self._jaxpr(open_jaxpr, consts, inputs)
+                return unmarked(outputs, inputs) if is_continuous_function(eqn) else outputs
+        found = _apply(eqn, inputs)
+        bits = [depends | extra for extra in marks(eqn, inputs, found is not None)]
+        if found is None:
+            return [top(a.shape, a.dtype, b) for a, b in zip(avals, bits, strict=True)]
+        return [_finished(v, a, b, inputs) for v, a, b in zip(found, avals, bits, strict=True)]
 
     def _note_indices(self, eqn: Any, inputs: list[Value]) -> None:
         for position, limit in index_bounds(eqn):
             index = inputs[position]
             inside = np.all(index.lo >= 0) and np.all(index.hi <= np.asarray(limit))
-            if index.depends and not inside:
+            if index.depends & (DEPENDS_ON_QS | DEPENDS_ON_STATE) and not inside:
                 self.loose_indices.append(eqn.primitive.name)
 
     def _cond(self, eqn: Any, inputs: list[Value]) -> list[Value]:
@@ -125,11 +137,15 @@ class Interpreter:
         for value in inputs:
             depends |= value.depends
         carry_avals = [v.aval for v in body.jaxpr.outvars[:num_carry]]
+        depends |= MAY_BE_NAN
         carry = [top(a.shape, a.dtype, depends) for a in carry_avals]
         one = [
             make_value(*x.hull, x.shape[1:], x.depends) for x in inputs[num_consts + num_carry :]
         ]
         outputs = self._jaxpr(body.jaxpr, body_consts, [*inputs[:num_consts], *carry, *one])
+        for value in outputs:
+            depends |= value.depends
+        carry = [value.with_depends(depends) for value in carry]
         stacked = [
             make_value(*v.hull, aval.aval.shape, depends)
             for v, aval in zip(outputs[num_carry:], eqn.outvars[num_carry:], strict=True)
@@ -166,9 +182,13 @@ def _by_integer_zero(eqn: Any, divisor: Value) -> bool:
 
 def _finished(value: Value, aval: Any, depends: int, inputs: list[Value]) -> Value:
     """The value with its shape, dependence and dtype's range; integers wrap, so may be anything."""
-    if any(value is given for given in inputs):
-        return value
     dtype = np.dtype(aval.dtype)
+    given = any(value is one for one in inputs)
+    depends = depends if given or not value.depends else value.depends  # where a rule knows better
+    if not np.issubdtype(dtype, np.floating):
+        depends &= ~MAY_BE_NAN
+    if given:
+        return value.with_depends(depends)
     lo, hi = value.lo, value.hi
     if not np.issubdtype(dtype, np.floating):
         bound_lo, bound_hi = np.trunc(lo), np.trunc(hi)
@@ -184,6 +204,8 @@ def _finished(value: Value, aval: Any, depends: int, inputs: list[Value]) -> Val
         relations=value.relations,
         comparison=value.comparison,
         sign_of=value.sign_of,
+        apart=value.apart,
+        same_as=value.same_as,
     )
 
 

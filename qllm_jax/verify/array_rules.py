@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from qllm_jax.verify.intervals import Relation, Value, join, make_value, moved, multiply, product
+from qllm_jax.verify.marks import may_be_nan
 from qllm_jax.verify.rules import Rule, plain, registrar
 
 ARRAYS: dict[str, Rule] = {}
@@ -28,7 +29,8 @@ def _reduce_sum(params: Any, x: Value) -> Value:
         relations = (_reduced(x, axes, "above"),)
     elif x.hull[1] <= 0:
         relations = (_reduced(x, axes, "below"),)
-    return plain(x.lo.sum(axes), x.hi.sum(axes), relations=relations)
+    kept = x.apart if x.apart is not None and x.apart.kind == "product" else None
+    return plain(x.lo.sum(axes), x.hi.sum(axes), relations=relations, apart=kept)
 
 
 @rule("reduce_max")
@@ -168,7 +170,7 @@ def _broadcast_in_dim(params: Any, x: Value, *_: Value) -> Value:
         sizes[new], origin[new] = x.shape[old], old
     lo, hi = x.lo.reshape(sizes), x.hi.reshape(sizes)
     return make_value(np.broadcast_to(lo, shape), np.broadcast_to(hi, shape), shape,
-                      relations=moved(x, origin))  # fmt: skip
+                      relations=moved(x, origin), apart=x.apart, same_as=x.number)  # fmt: skip
 
 
 @rule("reshape")
@@ -176,7 +178,8 @@ def _reshape(params: Any, x: Value, *_: Value) -> Value:
     shape = tuple(params["new_sizes"])
     if shape == x.shape:
         return x
-    return plain(x.lo.reshape(shape), x.hi.reshape(shape), relations=_unit_moves(x, shape))
+    return plain(x.lo.reshape(shape), x.hi.reshape(shape), relations=_unit_moves(x, shape),
+                 apart=x.apart, same_as=x.number)  # fmt: skip
 
 
 def _unit_moves(x: Value, shape: tuple[int, ...]) -> tuple[Relation, ...]:
@@ -193,13 +196,15 @@ def _squeeze(params: Any, x: Value) -> Value:
     dimensions = {d % x.lo.ndim for d in params["dimensions"]}
     origin = [axis for axis in range(x.lo.ndim) if axis not in dimensions]
     shape = tuple(x.shape[axis] for axis in origin)
-    return plain(x.lo.reshape(shape), x.hi.reshape(shape), relations=moved(x, list(origin)))
+    return plain(x.lo.reshape(shape), x.hi.reshape(shape), relations=moved(x, list(origin)),
+                 apart=x.apart, same_as=x.number)  # fmt: skip
 
 
 @rule("expand_dims")
 def _expand_dims(params: Any, x: Value) -> Value:
     axes = tuple(params["dimensions"])
-    return plain(np.expand_dims(x.lo, axes), np.expand_dims(x.hi, axes))
+    lo, hi = np.expand_dims(x.lo, axes), np.expand_dims(x.hi, axes)
+    return plain(lo, hi, apart=x.apart, same_as=x.number)
 
 
 @rule("transpose")
@@ -274,7 +279,7 @@ def _pad(params: Any, x: Value, filler: Value) -> Value:
 @rule("sort")
 def _sort(params: Any, *xs: Value) -> list[Value]:
     axis = params["dimension"]
-    if len(xs) == 1:  # the k-th smallest grows with every element
+    if len(xs) == 1 and not may_be_nan(xs[0]):  # the k-th smallest grows with every element
         return [plain(np.sort(xs[0].lo, axis), np.sort(xs[0].hi, axis))]
     return [_anywhere(x, axis) for x in xs]
 
@@ -291,6 +296,7 @@ def _anywhere(x: Value, axis: int) -> Value:
 def _top_k(params: Any, x: Value) -> list[Value]:
     count = params["k"]
     shape = (*x.shape[:-1], count)
+    x = _anywhere(x, x.lo.ndim - 1) if may_be_nan(x) else x
     ordered = [np.flip(np.sort(bound, -1), -1)[..., :count] for bound in (x.lo, x.hi)]
     return [plain(*ordered), make_value(0, max(x.shape[-1] - 1, 0), shape)]
 

@@ -13,12 +13,19 @@ import numpy as np
 
 from qllm_jax.tasks.spec import StateField
 from qllm_jax.verify.abstract import Interpreter
-from qllm_jax.verify.intervals import DEPENDS_ON_QS, DEPENDS_ON_STATE, Value, make_value
+from qllm_jax.verify.intervals import (
+    DEPENDS_ON_QS,
+    DEPENDS_ON_STATE,
+    HIDES_QS,
+    Value,
+    make_value,
+)
 from qllm_jax.verify.measurement import Measurement, finite_rows, group_rows
 from qllm_jax.verify.points import SAMPLES, Points
 from qllm_jax.verify.report import Check, IgmMode
 
 NEGATIVE = 1e-6  # how far below zero rounding may take a credit, relative to the largest
+FALL = 1e-3  # how far q_tot may fall by rounding, relative to the terms that are added up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +36,8 @@ class Analysis:
         credit_low: `[N]`, a lower bound of each agent's credit; -inf where none was found.
         proof: "every state", "states within the task's ranges", or None: credit >= 0 is shown
             for these.
+        hidden: q_tot may jump where agent_qs change, or depend on them through a stopped
+            gradient, so that no bound on the credits says how it grows.
         affine: The credits do not depend on agent_qs, so q_tot = w(state) · q + b(state).
         credit_uses_state: The credits depend on the state.
         uses_state: The value depends on the state.
@@ -37,6 +46,7 @@ class Analysis:
 
     credit_low: np.ndarray
     proof: str | None
+    hidden: bool
     affine: bool
     credit_uses_state: bool
     uses_state: bool
@@ -69,10 +79,13 @@ def _interpret(credit_jaxpr: Any, num_agents: int, state: Value, states: str) ->
     interpreter = Interpreter()
     agent_qs = make_value(-np.inf, np.inf, (num_agents,), DEPENDS_ON_QS)
     q_tot, credits = interpreter.run(credit_jaxpr, [agent_qs, state])
+    hidden = bool(q_tot.depends & HIDES_QS)
+    positive = credits.lo.size > 0 and bool(np.all(credits.lo >= 0))
     return Analysis(
         credit_low=np.array(credits.lo),
-        proof=states if credits.lo.size and bool(np.all(credits.lo >= 0)) else None,
-        affine=not credits.depends & DEPENDS_ON_QS,
+        proof=states if positive and not hidden else None,
+        hidden=hidden,
+        affine=not credits.depends & DEPENDS_ON_QS and not hidden,
         credit_uses_state=bool(credits.depends & DEPENDS_ON_STATE),
         uses_state=bool((q_tot.depends | credits.depends) & DEPENDS_ON_STATE),
         loose_indices=tuple(dict.fromkeys(interpreter.loose_indices)),
@@ -102,6 +115,9 @@ def igm_check(
             )
             failing = points.failing_input(int(rows[worst]))
             return Check("igm", False, detail, required, failing), "violated"
+    fall = _fall(points, measurement) if analysis.hidden else None
+    if fall is not None:
+        return Check("igm", False, fall[0], required, points.failing_input(fall[1])), "violated"
     if analysis.proof is not None:
         detail = f"every credit is >= 0 for {analysis.proof}, shown from the program.{affine}"
         return Check("igm", True, detail, required), "proved"
@@ -110,3 +126,25 @@ def igm_check(
     return Check("igm", True, f"every credit was >= 0 ({statement}){least}.{affine}", required), (
         statement
     )
+
+
+def _fall(points: Points, measurement: Measurement) -> tuple[str, int] | None:
+    """Where q_tot falls though one agent's value rises and no credit says so, and its row."""
+    rows, originals = group_rows(points, "raised"), points.raised_from
+    size = measurement.magnitude(points)
+    with np.errstate(all="ignore"):
+        change = measurement.values[rows].astype(np.float64) - measurement.values[originals]
+        change /= np.maximum(size[rows], size[originals])
+    fell = np.isfinite(change) & (change < -FALL)
+    if not fell.any():
+        return None
+    worst = int(np.argmin(np.where(fell, change, 0.0)))
+    low, high, agent = originals[worst], rows[worst], points.raised_agent[worst]
+    detail = (
+        f"q_tot falls from {measurement.values[low]:.4g} to {measurement.values[high]:.4g} when "
+        f"the value of agent {agent} rises from {points.agent_qs[low, agent]:.4g} to "
+        f"{points.agent_qs[high, agent]:.4g} (so on {float(fell.mean()):.0%} of the points), "
+        "though no credit is negative: it jumps with agent_qs, or stops their gradient. Do not "
+        "branch on agent_qs, round them or detach them; let weights depend on the state alone."
+    )
+    return detail, int(low)

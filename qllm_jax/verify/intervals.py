@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 DEPENDS_ON_QS, DEPENDS_ON_STATE = 1, 2
+HIDES_QS, MAY_BE_NAN = 4, 8  # see `marks`
 _MOST_ELEMENTS = 4096  # larger arrays keep one interval for all elements
 
 
@@ -51,16 +52,33 @@ class Comparison:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Apart:
+    """The holder `x - m`, or `exp(x - m)`, with one number m: as in a log-sum-exp, m may cancel.
+
+    Attributes:
+        kind: "sum": holder + m does not depend on m. "product": holder · e^m does not.
+        shift: m, by identity.
+        depends: What x depends on.
+    """
+
+    kind: Literal["sum", "product"]
+    shift: "Value"
+    depends: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Value:
     """Bounds of one array; two values are the same array only if they are the same object.
 
     Attributes:
         lo: Lower bounds, float64, the array's shape.
         hi: Upper bounds.
-        depends: Bits of `DEPENDS_ON_QS`, `DEPENDS_ON_STATE`.
+        depends: Bits of `DEPENDS_ON_QS`, `DEPENDS_ON_STATE`, `HIDES_QS`, `MAY_BE_NAN`.
         relations: What is known against other values.
         comparison: How a boolean came about, where known.
         sign_of: The value whose sign this is, where known.
+        apart: A number that was taken away, where it matters.
+        same_as: The one number that this holds in another shape.
     """
 
     lo: np.ndarray
@@ -69,6 +87,8 @@ class Value:
     relations: tuple[Relation, ...] = ()
     comparison: Comparison | None = None
     sign_of: "Value | None" = None
+    apart: Apart | None = None
+    same_as: "Value | None" = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -86,6 +106,15 @@ class Value:
         if self.lo.size == 0:
             return 0.0, 0.0
         return float(self.lo.min()), float(self.hi.max())
+
+    @property
+    def number(self) -> "Value | None":
+        """The one number that all elements are, however it is shaped; None where they differ."""
+        return self.same_as or (self if self.lo.size == 1 else None)
+
+    def with_depends(self, depends: int) -> "Value":
+        """The same array, and the same object where it depends on nothing else."""
+        return self if depends == self.depends else dataclasses.replace(self, depends=depends)
 
     def relates(self, kind: str, other: "Value") -> bool:
         """Whether this value is known to be above, below or within `other`, elementwise."""

@@ -28,13 +28,14 @@ SAMPLES = len(Sample)  # agent values per state
 LARGE_QS = 1e3  # magnitude of agent values in the group "large"
 LARGE_FACTOR = 10.0  # … and the factor on the state
 NUM_LARGE = 32
+_RAISE_POWERS = (-2.0, 1.0)  # of ten: by how much one agent's value is raised
 _NUM_RELABELLED = 32  # states that are relabelled, per permutation
 _SEED = 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Points:
-    """M inputs in groups: "states", "edge", "zeros", "large", "relabelled".
+    """M inputs in groups: "states", "edge", "zeros", "large", "raised", "relabelled".
 
     Attributes:
         agent_qs: `[M, N]` float32.
@@ -43,6 +44,8 @@ class Points:
         num_states: K; group "states" holds `SAMPLES` rows for each of them, state by state.
         real: The states are a task's, or the caller's, not random numbers.
         edge_names: Names of the rows of group "edge".
+        raised_from: Row that each row of group "raised" was made from.
+        raised_agent: The agent whose value was raised there.
         originals: Row that each row of group "relabelled" was made from.
         permutations: `[R, N]`, how it was relabelled.
     """
@@ -53,6 +56,8 @@ class Points:
     num_states: int
     real: bool
     edge_names: tuple[str, ...] = ()
+    raised_from: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    raised_agent: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     originals: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     permutations: np.ndarray | None = None
 
@@ -149,6 +154,8 @@ def make_points(
         parts.append(("edge", values.reshape(-1, num_agents), np.repeat(edge, SAMPLES, 0)))
     parts.append(("zeros", *_zeros(rng, states, num_agents)))
     parts.append(("large", *_large(rng, states, num_agents, spec if real else None)))
+    raised_from, raised_agent, raised_qs = _raised(rng, parts[0][1])
+    parts.append(("raised", raised_qs, parts[0][2][raised_from]))
     relabelled = _relabelled(parts[0][1], parts[0][2], spec)
     if relabelled is not None:
         originals, permutations, new_qs, new_states = relabelled
@@ -166,6 +173,8 @@ def make_points(
         num_states=len(states),
         real=real,
         edge_names=tuple(np.repeat(edge_names, SAMPLES)) if len(edge) else (),
+        raised_from=raised_from,
+        raised_agent=raised_agent,
         originals=originals,
         permutations=permutations,
     )
@@ -214,6 +223,19 @@ def _large(
     sizes[:2] = LARGE_QS
     half = np.arange(NUM_LARGE)[:, None] < NUM_LARGE // 2
     return signs * sizes, np.where(fixed | half, chosen, LARGE_FACTOR * chosen)
+
+
+def _raised(
+    rng: np.random.Generator, agent_qs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Some points with the value of one agent, each in its turn, raised a little or a lot."""
+    rows = np.concatenate([
+        np.arange(sample, len(agent_qs), SAMPLES) for sample in (Sample.NORMAL, Sample.UNIFORM)
+    ])  # fmt: skip
+    agents = np.arange(len(rows)) % agent_qs.shape[1]
+    raised = agent_qs[rows].copy()
+    raised[np.arange(len(rows)), agents] += 10 ** rng.uniform(*_RAISE_POWERS, size=len(rows))
+    return rows, agents, raised
 
 
 def _relabelled(

@@ -32,9 +32,9 @@ def repair_igm(translation: Translation, mode: RepairMode = "clip") -> Translati
     _, credit = trace(translation.source, translation.num_agents, translation.state_dim)
     if credit is None or not analyse(credit).affine:
         raise UserError(
-            "this function cannot be repaired: its credits depend on agent_qs, so it has no "
-            "weights w(state) to keep non-negative. Ask for q_tot = sum of w_i(state) * q_i, or "
-            "verify with igm=report."
+            "this function cannot be repaired: its credits depend on agent_qs, or it jumps with "
+            "them or stops their gradient, so it has no weights w(state) to keep non-negative. "
+            "Ask for q_tot = sum of w_i(state) * q_i, or verify with igm=report."
         )
     source = repaired_source(translation.source, mode)
     note = f"igm-repair={mode}: negative weights of the original are made non-negative by a wrapper"

@@ -3,12 +3,15 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from jax import lax
 
 from qllm_jax.verify.intervals import (
+    HIDES_QS,
+    MAY_BE_NAN,
+    Apart,
     Comparison,
     Relation,
     Value,
@@ -19,18 +22,21 @@ from qllm_jax.verify.intervals import (
     multiply,
     product,
 )
+from qllm_jax.verify.marks import may_be_nan
 
 Rule = Callable[..., Value | list[Value]]
 _R = TypeVar("_R", bound=Callable)
 ELEMENTWISE: dict[str, Rule] = {}
 
 _half_pi = math.pi / 2
+_TINY = np.nextafter(0.0, 1.0)  # an exponential is above zero
 
 
 def registrar(table: dict[str, Rule]) -> Callable[..., Callable[[_R], _R]]:
     """A decorator that enters `(params, *inputs) -> Value` for primitives into a table.
 
-    What a result depends on is not the rules' business; the interpreter fills it in.
+    What a result depends on is filled in by the interpreter: on all that its operands do, unless
+    the rule knows better.
     """
 
     def rule(*names: str) -> Callable[[_R], _R]:
@@ -51,11 +57,11 @@ def _erf(x: np.ndarray) -> np.ndarray:
 
 
 _INCREASING: dict[str, Callable] = {
-    "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1, "cbrt": np.cbrt, "tanh": np.tanh,
+    "expm1": np.expm1, "cbrt": np.cbrt, "tanh": np.tanh,
     "floor": np.floor, "ceil": np.ceil, "asinh": np.arcsinh,
     "atan": np.arctan, "sinh": np.sinh, "erf": _erf, "reduce_precision": lambda x: x,
     "logistic": lambda x: 1 / (1 + np.exp(-x)),
-    "log": lambda x: np.log(np.maximum(x, 0)), "log1p": lambda x: np.log1p(np.maximum(x, -1)),
+    "log1p": lambda x: np.log1p(np.maximum(x, -1)),
     "sqrt": lambda x: np.sqrt(np.maximum(x, 0)),
 }  # fmt: skip
 _DECREASING: dict[str, Callable] = {
@@ -76,6 +82,13 @@ def plain(lo: Any, hi: Any, **known: Any) -> Value:
     return make_value(lo, hi, lo.shape, **known)
 
 
+def _as(x: Value, old: str, new: Literal["sum", "product"]) -> Apart | None:
+    """What is apart of the exponential or logarithm of x."""
+    if x.apart is None or x.apart.kind != old:
+        return None
+    return dataclasses.replace(x.apart, kind=new)
+
+
 def _register_tables() -> None:
     for name, fn in _INCREASING.items():
         ELEMENTWISE[name] = lambda params, x, fn=fn: plain(fn(x.lo), fn(x.hi))
@@ -85,6 +98,13 @@ def _register_tables() -> None:
         ELEMENTWISE[name] = lambda params, *xs, lo=lo, hi=hi: make_value(
             lo, hi, np.broadcast_shapes(*(x.shape for x in xs))
         )
+    for name, fn in (("exp", np.exp), ("exp2", np.exp2)):
+        ELEMENTWISE[name] = lambda params, x, fn=fn: plain(
+            np.maximum(fn(x.lo), _TINY), np.maximum(fn(x.hi), _TINY), apart=_as(x, "sum", "product")
+        )
+    ELEMENTWISE["log"] = lambda params, x: plain(
+        np.log(np.maximum(x.lo, 0)), np.log(np.maximum(x.hi, 0)), apart=_as(x, "product", "sum")
+    )
     ELEMENTWISE["sign"] = lambda params, x: plain(np.sign(x.lo), np.sign(x.hi), sign_of=x)
 
 
@@ -129,7 +149,11 @@ def _add(params: Any, x: Value, y: Value) -> Value:
     if x.relates("within", y) or y.relates("within", x):
         lo = np.maximum(lo, 0)
     shape = lo.shape
-    return plain(lo, hi, relations=_shifted(x, y, shape) + _shifted(y, x, shape))
+    depends = 0
+    for a, b in ((x, y), (y, x)):
+        if a.apart is not None and a.apart.kind == "sum" and b.number is a.apart.shift:
+            depends = a.apart.depends | ((a.depends | b.depends) & MAY_BE_NAN)
+    return plain(lo, hi, relations=_shifted(x, y, shape) + _shifted(y, x, shape), depends=depends)
 
 
 @rule("sub")
@@ -141,7 +165,9 @@ def _sub(params: Any, x: Value, y: Value) -> Value:
         hi = np.minimum(hi, 0)
     if x is y:
         lo, hi = np.zeros_like(lo), np.zeros_like(hi)
-    return plain(lo, hi, relations=_shifted(x, _negated(y), lo.shape))
+    shift = y.number if y.depends & HIDES_QS else None
+    apart = Apart("sum", shift, x.depends) if shift is not None else None
+    return plain(lo, hi, relations=_shifted(x, _negated(y), lo.shape), apart=apart)
 
 
 def _spread(x: Value, y: Value) -> bool:
@@ -159,7 +185,7 @@ def _mul(params: Any, x: Value, y: Value) -> Value:
         return _square(params, x)
     for a, b in ((x, y), (y, x)):
         if a.sign_of is b:  # |b|, as a translated `abs` spells it
-            return _abs(params, b)
+            return dataclasses.replace(_abs(params, b), depends=b.depends)
     lo, hi = multiply(x, y)
     relations: tuple[Relation, ...] = ()
     for a, b in ((x, y), (y, x)):
@@ -188,7 +214,8 @@ def _rem(params: Any, x: Value, y: Value) -> Value:
 @rule("abs")
 def _abs(params: Any, x: Value) -> Value:
     lo = np.where((x.lo <= 0) & (x.hi >= 0), 0, np.minimum(np.abs(x.lo), np.abs(x.hi)))
-    return plain(lo, np.maximum(np.abs(x.lo), np.abs(x.hi)))
+    kept = x.apart if x.apart is not None and x.apart.kind == "product" else None
+    return plain(lo, np.maximum(np.abs(x.lo), np.abs(x.hi)), apart=kept)
 
 
 @rule("square")
@@ -244,31 +271,36 @@ def _verdict(always: np.ndarray, never: np.ndarray, **known: Any) -> Value:
     return plain(np.where(always, 1.0, 0.0), np.where(never, 0.0, 1.0), **known)
 
 
+def _known(*values: Value) -> bool:
+    """None is NaN, of which every comparison but `!=` is false."""
+    return not may_be_nan(*values)
+
+
 @rule("lt")
 def _lt(params: Any, x: Value, y: Value) -> Value:
-    return _verdict(x.hi < y.lo, x.lo >= y.hi, comparison=Comparison("lt", x, y))
+    return _verdict((x.hi < y.lo) & _known(x, y), x.lo >= y.hi, comparison=Comparison("lt", x, y))
 
 
 @rule("le")
 def _le(params: Any, x: Value, y: Value) -> Value:
-    return _verdict(x.hi <= y.lo, x.lo > y.hi, comparison=Comparison("le", x, y))
+    return _verdict((x.hi <= y.lo) & _known(x, y), x.lo > y.hi, comparison=Comparison("le", x, y))
 
 
 @rule("gt")
 def _gt(params: Any, x: Value, y: Value) -> Value:
-    return _verdict(x.lo > y.hi, x.hi <= y.lo, comparison=Comparison("gt", x, y))
+    return _verdict((x.lo > y.hi) & _known(x, y), x.hi <= y.lo, comparison=Comparison("gt", x, y))
 
 
 @rule("ge")
 def _ge(params: Any, x: Value, y: Value) -> Value:
-    return _verdict(x.lo >= y.hi, x.hi < y.lo, comparison=Comparison("ge", x, y))
+    return _verdict((x.lo >= y.hi) & _known(x, y), x.hi < y.lo, comparison=Comparison("ge", x, y))
 
 
 @rule("eq")
 def _eq(params: Any, x: Value, y: Value) -> Value:
-    if x is y:  # also how a NaN is looked for, and NaN is outside what is claimed
-        return make_value(1, 1, x.shape)
-    same = (x.lo == x.hi) & (y.lo == y.hi) & (x.lo == y.lo) & np.isfinite(x.lo)
+    if x is y:  # also how a NaN is looked for
+        return make_value(int(_known(x)), 1, x.shape)
+    same = (x.lo == x.hi) & (y.lo == y.hi) & (x.lo == y.lo) & np.isfinite(x.lo) & _known(x, y)
     return _verdict(same, (x.hi < y.lo) | (x.lo > y.hi))
 
 
@@ -301,17 +333,23 @@ def _select_n(params: Any, which: Value, *cases: Value) -> Value:
     if len(cases) == 1:
         return cases[0]
     if len(cases) != 2:
-        return join(list(cases))
+        joined = join(list(cases))
+        return joined.with_depends(joined.depends | which.depends)
     comparison = which.comparison
     if comparison is not None and which.shape == cases[0].shape:
         left, right = comparison.left, comparison.right
         chosen = (cases[1], cases[0])  # picked where the comparison holds, and where it does not
-        if chosen in ((left, right), (right, left)):
+        # A comparison with NaN is false: what is picked then is not narrowed by the other side.
+        known = all(side is chosen[1] or _known(side) for side in (left, right))
+        if chosen in ((left, right), (right, left)) and known:
             larger = (comparison.op in ("gt", "ge")) == (chosen[0] is left)
-            return (_max if larger else _min)(params, left, right)
+            found = (_max if larger else _min)(params, left, right)
+            return dataclasses.replace(found, depends=left.depends | right.depends)
         if_true = _narrowed(chosen[0], comparison.op, left, right)
-        if_false = _narrowed(chosen[1], _NEGATION[comparison.op], left, right)
-        relations = _guarded(chosen, comparison)
+        if_false = chosen[1]
+        if known:
+            if_false = _narrowed(if_false, _NEGATION[comparison.op], left, right)
+        relations = _guarded(chosen, comparison) if _known(left, right) else ()
     else:
         if_true, if_false, relations = cases[1], cases[0], ()
     lo = np.where(which.lo >= 1, if_true.lo, np.minimum(if_true.lo, if_false.lo))
@@ -362,8 +400,10 @@ def convert(x: Value, old: np.dtype, new: np.dtype) -> Value:
     if new == np.bool_:
         if old == np.bool_:
             return x
-        return _verdict((x.lo > 0) | (x.hi < 0), (x.lo == 0) & (x.hi == 0))
+        return _verdict((x.lo > 0) | (x.hi < 0), (x.lo == 0) & (x.hi == 0) & _known(x))
     if np.issubdtype(new, np.integer) and not np.issubdtype(old, np.integer) and old != np.bool_:
         lo, hi = dtype_range(new)
+        if may_be_nan(x):
+            return make_value(lo, hi, x.shape)
         return plain(np.clip(np.trunc(x.lo), lo, hi), np.clip(np.trunc(x.hi), lo, hi))
     return x

@@ -51,6 +51,14 @@ _PROVED = {
     "tanh-of-values": "return jnp.sum(jnp.exp(state[:3]) * jnp.tanh(agent_qs))",
     "log-sum-exp": "return jax.scipy.special.logsumexp(agent_qs)",
     "largest-and-smallest": "return jnp.max(agent_qs) + jnp.min(agent_qs) + jnp.sort(agent_qs)[1]",
+    "log-sum-exp-by-hand": "m = jax.lax.stop_gradient(jnp.max(agent_qs))\n"
+    "return jnp.log(jnp.sum(jnp.exp(agent_qs - m))) + m",
+    "clipped-and-leaky": "x = jnp.clip(agent_qs, -1.0, state[0] ** 2)\n"
+    "return jnp.sum(jax.nn.leaky_relu(x))",
+    "guarded-nan": "w = jnp.nan_to_num(state[:3] / state[3:6])\n"
+    "return jnp.sum(jnp.abs(w) * agent_qs)",
+    "translated-clamp-of-a-ratio": "w = state[:3] / state[3:6]\nw = jnp.where(w < 0.1, 0.1, w)\n"
+    "return jnp.sum(w * agent_qs)",
     "scatter": "w = jnp.zeros(3).at[jnp.argmin(state[:3])].add(2.0)\nreturn jnp.sum(w * agent_qs)",
 }  # fmt: skip
 _NOT_PROVED = {
@@ -76,6 +84,35 @@ _NOT_PROVED = {
     "return jnp.sum(w * agent_qs)",
     "round-away-from-zero": "w = 0.5 + jax.lax.round(jnp.clip(state[:3], -0.5, 0.5))\n"
     "return jnp.sum(w * agent_qs)",
+    # credits of 1, or none below 0, and yet q_tot falls somewhere as a value rises
+    "jump": "t = jnp.sum(agent_qs)\nreturn jnp.where(t > 0, t - 10.0, t)",
+    "jump-of-a-branch": "return jax.lax.cond(agent_qs[0] > 0, lambda: jnp.sum(agent_qs) - 3.0, "
+    "lambda: jnp.sum(agent_qs))",
+    "jump-of-an-index": "t = jnp.array([5.0, 0.0])\n"
+    "return jnp.sum(agent_qs) + t[(agent_qs[0] > 0).astype(jnp.int32)]",
+    "jump-in-a-loop": "step = lambda i, x: x - jnp.floor(x * 0.01)\n"
+    "return jax.lax.fori_loop(0, 100, step, jnp.sum(agent_qs))",
+    "penalty-of-a-choice": "return jnp.sum(agent_qs) - 3.0 * jnp.argmax(agent_qs)",
+    "rounded": "return jnp.sum(agent_qs) - 1.5 * jnp.sum(jnp.round(agent_qs))",
+    "remainder": "return jnp.sum(agent_qs % 1.0)",
+    "pole": "return -jnp.sum(1.0 / agent_qs)",
+    "tangent": "return jnp.sum(jnp.tan(agent_qs))",
+    "detached": "return jnp.sum(agent_qs) - 2.0 * jax.lax.stop_gradient(jnp.sum(agent_qs))",
+    "detached-attention": "w = jax.lax.stop_gradient(jax.nn.softmax(agent_qs))\n"
+    "return jnp.sum(w * agent_qs)",
+    "shift-that-stays": "m = jax.lax.stop_gradient(jnp.max(agent_qs))\n"
+    "return jnp.log(jnp.sum(jnp.exp(agent_qs - m))) - m",
+    # NaN compares as false, whatever the bounds are
+    "nan-is-asked-for": "x = jnp.sqrt(50.0 - state[:3])\n"
+    "return jnp.sum(jnp.where(jnp.isnan(x), -1.0, 1.0) * agent_qs)",
+    "nan-is-replaced": "x = jnp.log(50.0 - state[:3]) ** 2\n"
+    "return jnp.sum(jnp.nan_to_num(x, nan=-1.0) * agent_qs)",
+    "nan-is-not-at-least-zero": "x = jnp.sqrt(50.0 - state[:3])\n"
+    "return jnp.sum(jnp.where(x >= 0, 1.0, -1.0) * agent_qs)",
+    "nan-narrows-nothing": "x = -jnp.sqrt(state[:3] + 50.0)\n"
+    "return jnp.sum((1.0 + jnp.where(x < state[3:6], 0.0, -state[3:6])) * agent_qs)",
+    "nan-as-an-integer": "i = jnp.sqrt(50.0 - state[:3]).astype(jnp.int32)\n"
+    "return jnp.sum(i * agent_qs)",
     "long-loop": "w = jax.lax.fori_loop(0, 500, lambda i, w: w - 1.0, jnp.ones(3))\n"
     "return jnp.sum(w * agent_qs)",
 }  # fmt: skip
@@ -101,7 +138,7 @@ def test_not_proved(body, written):
         ("return jnp.mean(agent_qs) + state[0]", True, True),
         ("return jnp.sum(jax.nn.relu(agent_qs))", False, False),
         ("return jnp.sum(agent_qs ** 2)", False, False),
-        ("return jnp.where(jnp.sum(agent_qs) > 0, 2.0, 1.0) * jnp.sum(state)", True, True),
+        ("return jnp.where(jnp.sum(agent_qs) > 0, 2.0, 1.0) * jnp.sum(state)", False, True),
         ("return jnp.max(agent_qs)", False, False),
     ],
 )
@@ -214,6 +251,12 @@ def _check_bounds(seed: int) -> bool:
     finite = credits[np.isfinite(credits)]
     if proved and finite.size:
         assert finite.min() >= -1e-4 * (1 + np.abs(finite).max()), seed
+        for agent in range(3):
+            higher = qs.copy()
+            higher[:, agent] += rng.uniform(0, 3, 64)
+            change = np.asarray(run(higher, states)[0], np.float64) - values
+            scale = 1 + np.abs(values) + np.abs(credits * qs).sum(1)
+            assert np.nanmin(change / scale) >= -1e-4, seed
     return proved
 
 

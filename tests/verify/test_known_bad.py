@@ -96,6 +96,9 @@ _REQUIRED = [
     ("credit-scale", _GOOD + "return 1e4 * total"),
     ("igm", _GOOD + "return total - 0.9 * w[1] * agent_qs[1] - 0.9 * w[1] * agent_qs[0]"),
     ("igm", "return jnp.sum(state[:3] * agent_qs) + jnp.sum(agent_qs)"),
+    ("igm", _GOOD + "return total - 5.0 * (agent_qs[0] > 0.5)"),
+    ("igm", _GOOD + "return total - 2.0 * jax.lax.stop_gradient(total)"),
+    ("igm", _GOOD + "return total - 0.9 * jnp.floor(agent_qs[1])"),
 ]  # fmt: skip
 
 # (check, body): found and reported, but no reason to refuse
