@@ -5,6 +5,7 @@ Exit codes: 0 it holds or it is done, 1 refused or failed (the reason on stderr)
 """
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +14,15 @@ from qllm_jax.errors import UserError
 from qllm_jax.runtime import configure_runtime
 
 _CAPS = tuple(f"synthesis.max_{name}" for name in ("tokens", "dollars", "calls", "seconds"))
+_MOST_BYTES = 1 << 20  # read of a file that should hold a function; the translator takes fewer
 _OVERRIDES_HELP = "such as task=matrix/climbing mixer=vdn learner.lr=1e-3 runner.num_seeds=16"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; a person's mistake never shows a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # where there is no such letter, its number
+            stream.reconfigure(errors="backslashreplace")
     args = _parser().parse_args(argv)
     configure_runtime()
     try:
@@ -272,12 +277,20 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _read(name: str) -> str:
+    """The text of a file, or of standard input; of one too long to be a response, its beginning."""
     try:
-        if name == "-":
-            return sys.stdin.read()
-        return Path(name).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{name} could not be read: {error}.") from None
+        if name != "-":
+            with Path(name).open("rb") as file:
+                data = file.read(_MOST_BYTES)
+        elif sys.stdin is None:
+            raise OSError("it is closed")
+        else:
+            data = sys.stdin.buffer.read(_MOST_BYTES)
+        return data.decode("utf-8-sig", "strict" if len(data) < _MOST_BYTES else "replace")
+    except (OSError, ValueError) as error:
+        name = "standard input" if name == "-" else name
+        fix = " Save it as UTF-8." if isinstance(error, UnicodeDecodeError) else ""
+        raise UserError(f"{name} could not be read: {error}.{fix}") from None
 
 
 def _write(path: Path, text: str) -> None:

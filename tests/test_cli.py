@@ -1,6 +1,7 @@
 """The command line: exit codes, and one line instead of a traceback for a person's mistake."""
 
 import contextlib
+import io
 import os
 
 import command_line
@@ -36,9 +37,7 @@ def test_translate_writes_the_source_to_a_file(write, tmp_path, capsys):
 
 
 def test_translate_reads_standard_input(monkeypatch, capsys):
-    import io
-
-    monkeypatch.setattr("sys.stdin", io.StringIO(SUM))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(SUM.encode())))
     assert main(["translate", "-", "--agents", "2", "--state", "3"]) == 0
     assert "def tfcaf" in capsys.readouterr().out
 
@@ -114,6 +113,40 @@ def test_a_mistake_is_one_line_and_exits_2(arguments, expected, capsys, tmp_path
     assert expected in error
     assert "Traceback" not in error
     assert not list(tmp_path.iterdir()), "a refused command must leave nothing behind"
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"def f(agent_qs, state):\n    return agent_qs.sum(-1)  # \xff\n", "Save it as UTF-8"),
+        (SUM.encode("utf-16"), "Save it as UTF-8"),
+        (None, "standard input could not be read: it is closed"),
+    ],
+)
+def test_standard_input_that_cannot_be_read_exits_2(data, expected, monkeypatch, capsys):
+    stdin = None if data is None else io.TextIOWrapper(io.BytesIO(data), encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert main(["translate", "-", "--agents", "2", "--state", "3"]) == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_a_file_without_end_is_refused(capsys):
+    assert main(["translate", "/dev/zero", "--agents", "2", "--state", "3"]) == 1
+    assert "[too-long]" in capsys.readouterr().err
+
+
+def test_what_a_terminal_cannot_show_is_escaped(write, monkeypatch):
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", shown)
+    path = write(SUM.replace("    return", "    # \u03c0\n    return"))
+    assert main(["translate", path, "--agents", "2", "--state", "3"]) == 0
+    shown.flush()
+    assert b"\\u03c0" in shown.buffer.getvalue()
+
+
+def test_sizes_beyond_any_task_exit_2(write, capsys):
+    assert main(["verify", write(SUM), "--agents", "2", "--state", "999999999"]) == 2
+    assert "1,000,000,001 numbers" in capsys.readouterr().err
 
 
 def test_misuse_of_a_flag_exits_2(capsys):

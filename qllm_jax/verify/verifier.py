@@ -19,6 +19,7 @@ from qllm_jax.verify.report import Check, IgmMode, VerificationReport
 from qllm_jax.verify.worker import describe, trace
 
 _MOST_NUMBERS = 1 << 24  # in one batch of the child, and in the states that are made up
+_MOST_INPUTS = 1 << 17  # agents and state together; a coloured picture of 200 by 200 fits
 _IGM_MODES = ("enforce", "report", "off")
 
 
@@ -73,6 +74,12 @@ def verify(
     if igm not in _IGM_MODES:
         raise unknown_name("IGM mode", str(igm), _IGM_MODES)
     spec = _spec_of(task, translation)
+    inputs = translation.num_agents + translation.state_dim
+    if inputs > _MOST_INPUTS:
+        raise UserError(
+            f"{translation.num_agents:,} agents and a state of {translation.state_dim:,} values "
+            f"are {inputs:,} numbers; at most {_MOST_INPUTS:,} can be verified. Check both sizes."
+        )
     given = None if states is None else check_states(states, translation.state_dim)
     if num_states < 1:
         raise UserError(f"num_states is {num_states}; ask for at least 1.")
@@ -135,7 +142,8 @@ def _points(
     translation: Verifiable, states: np.ndarray | None, spec: TaskSpec | None, num_states: int
 ) -> Points:
     state_dim = translation.state_dim
-    num_states = max(16, min(num_states, _MOST_NUMBERS // (SAMPLES * state_dim)))
+    inputs = translation.num_agents + state_dim
+    num_states = max(16, min(num_states, _MOST_NUMBERS // (SAMPLES * inputs)))
     if states is None and spec is not None:
         return _task_points(spec, num_states)
     return make_points(translation.num_agents, state_dim, states, spec, num_states)
