@@ -205,6 +205,7 @@ def _finished(value: Value, aval: Any, depends: int, inputs: list[Value]) -> Val
         comparison=value.comparison,
         sign_of=value.sign_of,
         apart=value.apart,
+        multiple_of=value.multiple_of,
         same_as=value.same_as,
     )
 

@@ -78,6 +78,7 @@ class Value:
         comparison: How a boolean came about, where known.
         sign_of: The value whose sign this is, where known.
         apart: A number that was taken away, where it matters.
+        multiple_of: The value that this is a constant times of, where known.
         same_as: The one number that this holds in another shape.
     """
 
@@ -88,6 +89,7 @@ class Value:
     comparison: Comparison | None = None
     sign_of: "Value | None" = None
     apart: Apart | None = None
+    multiple_of: "Value | None" = None
     same_as: "Value | None" = None
 
     @property

@@ -188,10 +188,11 @@ def _mul(params: Any, x: Value, y: Value) -> Value:
             return dataclasses.replace(_abs(params, b), depends=b.depends)
     lo, hi = multiply(x, y)
     relations: tuple[Relation, ...] = ()
+    of = x if y.exact else y if x.exact else None
     for a, b in ((x, y), (y, x)):
         if a.hull[0] >= 0 and max(-b.hull[0], b.hull[1]) <= 1 and a.shape == lo.shape:
             relations += (Relation("within", a, tuple(range(lo.ndim))),)
-    return plain(lo, hi, relations=relations)
+    return plain(lo, hi, relations=relations, multiple_of=of)
 
 
 @rule("div")
@@ -335,16 +336,19 @@ def _select_n(params: Any, which: Value, *cases: Value) -> Value:
     if len(cases) != 2:
         joined = join(list(cases))
         return joined.with_depends(joined.depends | which.depends)
-    comparison = which.comparison
+    comparison, depends = which.comparison, 0
     if comparison is not None and which.shape == cases[0].shape:
         left, right = comparison.left, comparison.right
         chosen = (cases[1], cases[0])  # picked where the comparison holds, and where it does not
         # A comparison with NaN is false: what is picked then is not narrowed by the other side.
         known = all(side is chosen[1] or _known(side) for side in (left, right))
-        if chosen in ((left, right), (right, left)) and known:
-            larger = (comparison.op in ("gt", "ge")) == (chosen[0] is left)
+        straight = _alike(chosen[0], left) and _alike(chosen[1], right)
+        if known and (straight or (_alike(chosen[0], right) and _alike(chosen[1], left))):
+            larger = (comparison.op in ("gt", "ge")) == straight
             found = (_max if larger else _min)(params, left, right)
             return dataclasses.replace(found, depends=left.depends | right.depends)
+        if _meet_at_zero(chosen, left, right):  # no jump, whatever the comparison says
+            depends = left.depends
         if_true = _narrowed(chosen[0], comparison.op, left, right)
         if_false = chosen[1]
         if known:
@@ -356,7 +360,18 @@ def _select_n(params: Any, which: Value, *cases: Value) -> Value:
     hi = np.where(which.lo >= 1, if_true.hi, np.maximum(if_true.hi, if_false.hi))
     never = which.hi <= 0
     return plain(np.where(never, if_false.lo, lo), np.where(never, if_false.hi, hi),
-                  relations=relations)  # fmt: skip
+                  relations=relations, depends=depends)  # fmt: skip
+
+
+def _alike(a: Value, b: Value) -> bool:
+    """The same array, or the same constants."""
+    return a is b or (a.exact and b.exact and bool(np.all(a.lo == b.lo)))
+
+
+def _meet_at_zero(cases: tuple[Value, Value], left: Value, right: Value) -> bool:
+    """Both cases are multiples of what is compared with zero, as in a leaky relu."""
+    zero = right.exact and not right.lo.any()
+    return zero and all(case is left or case.multiple_of is left for case in cases)
 
 
 def _narrowed(case: Value, op: str, left: Value, right: Value) -> Value:

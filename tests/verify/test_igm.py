@@ -55,6 +55,9 @@ _PROVED = {
     "return jnp.log(jnp.sum(jnp.exp(agent_qs - m))) + m",
     "clipped-and-leaky": "x = jnp.clip(agent_qs, -1.0, state[0] ** 2)\n"
     "return jnp.sum(jax.nn.leaky_relu(x))",
+    "translated-clamp-of-values": "x = jnp.where(agent_qs < -1.0, -1.0, agent_qs)\n"
+    "return jnp.sum(jnp.where(x > 1.0, 1.0, x))",
+    "leaky-by-hand": "return jnp.sum(jnp.where(agent_qs > 0, agent_qs, 0.5 * agent_qs))",
     "guarded-nan": "w = jnp.nan_to_num(state[:3] / state[3:6])\n"
     "return jnp.sum(jnp.abs(w) * agent_qs)",
     "translated-clamp-of-a-ratio": "w = state[:3] / state[3:6]\nw = jnp.where(w < 0.1, 0.1, w)\n"
@@ -97,6 +100,8 @@ _NOT_PROVED = {
     "remainder": "return jnp.sum(agent_qs % 1.0)",
     "pole": "return -jnp.sum(1.0 / agent_qs)",
     "tangent": "return jnp.sum(jnp.tan(agent_qs))",
+    "kink-beside-zero": "return jnp.sum(jnp.where(agent_qs > 1.0, agent_qs, 2.0 * agent_qs))",
+    "clamped-beside-the-bound": "return jnp.sum(jnp.where(agent_qs < 1.0, 2.0, agent_qs))",
     "detached": "return jnp.sum(agent_qs) - 2.0 * jax.lax.stop_gradient(jnp.sum(agent_qs))",
     "detached-attention": "w = jax.lax.stop_gradient(jax.nn.softmax(agent_qs))\n"
     "return jnp.sum(w * agent_qs)",
