@@ -157,3 +157,19 @@ def test_a_variable_named_as_a_module_is_a_variable():
     translation = translate(NEAREST, 3, 12)
     assert (translation.dialect, translation.batched) == ("jnp", False)
     assert translation.function(np.ones(3, np.float32), np.ones(12, np.float32)) == 6.0
+
+
+def test_the_entries_that_a_mask_of_two_axes_selects_are_reduced():
+    text = """
+import torch
+
+def mix(q, s):
+    '''q [N], s [D].'''
+    x = s.view(3, 4) * q[:, None]
+    return x[s.view(3, 4) > 1].sum() + x[s.view(3, 4) > 1].mean()
+"""
+    function = jax.value_and_grad(translate(text, 3, 12).function)
+    state = np.float32([2, 0, 0, 0, 0, 3, 0, 0, 0, 0, 4, 0])
+    value, credit = function(np.float32([1, 2, 3]), state)
+    np.testing.assert_allclose(value, 20 + 20 / 3, rtol=1e-6)  # 2·1 + 3·2 + 4·3, and a third of it
+    np.testing.assert_allclose(credit, np.float32([2, 3, 4]) * (4 / 3), rtol=1e-6)

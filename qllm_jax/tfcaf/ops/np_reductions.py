@@ -21,6 +21,7 @@ from qllm_jax.tfcaf.values import (
     Batch,
     Dim,
     Kind,
+    Masked,
     Shape,
     Static,
     Value,
@@ -53,8 +54,13 @@ def reduce(
     """Emit a reduction of `x` over `axis`."""
     options = dict(options or {})
     axes = ctx.axes(x, axis)
-    ctx.refuse_mixing(x, axes)
     keep = ctx.bool(keepdims, "keepdims")
+    masked = [a for a in axes if isinstance(x.shape[a], Masked)]
+    if masked and ctx.dialect == "numpy" and ctx.is_none(where) and ctx.is_none(initial):
+        from qllm_jax.tfcaf.ops.masked_rows import reduce_rows
+
+        return reduce_rows(ctx, x, axes, masked[0], keep, jnp_name(ctx), kind)
+    ctx.refuse_mixing(x, axes)
     if not x.shape:
         axis = NONE
     sources = [x]

@@ -7,9 +7,9 @@ import dataclasses
 from typing import Any
 
 from qllm_jax.tfcaf import code as c
-from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.ops import operators
 from qllm_jax.tfcaf.ops.context import OpCall
+from qllm_jax.tfcaf.ops.masked_rows import reduce_rows
 from qllm_jax.tfcaf.ops.np_reductions import reduced_shape
 from qllm_jax.tfcaf.ops.registry import op
 from qllm_jax.tfcaf.ops.torch_linalg import vector_norm
@@ -23,8 +23,6 @@ from qllm_jax.tfcaf.values import (
     promote,
     static,
 )
-
-_NEUTRAL = {"sum": 0.0, "prod": 1.0, "max": -float("inf"), "min": float("inf")}
 
 
 def reduce(
@@ -45,53 +43,13 @@ def reduce(
     keep = ctx.bool(keepdims, "keepdim")
     masked = [a for a in axes if isinstance(x.shape[a], Masked)]
     if masked:
-        return _reduce_rows(ctx, x, axes, masked[0], keep, name, kind)
+        return reduce_rows(ctx, x, axes, masked[0], keep, name, kind)
     ctx.refuse_mixing(x, axes)
     if not x.shape:
         return dataclasses.replace(ctx.cast(x, kind), const=None) if x.dtype != kind else x
     shown = ctx.spell_reduced(x, axes, axis)
     code = ctx.emit(x, name, axis=shown, **options, keepdims=keep or None)
     return ctx.result(reduced_shape(x, axes, keep), kind, code, x)
-
-
-def _reduce_rows(
-    ctx: OpCall, x: Array, axes: tuple[int, ...], axis: int, keep: bool, name: str, kind: Kind
-) -> Array:
-    """A reduction over the rows of a mask: the other rows get the neutral element."""
-    from qllm_jax.tfcaf.interpreter.indexing import spread_mask
-
-    rows = x.shape[axis]
-    assert isinstance(rows, Masked)
-    if isinstance(rows.full, Batch) or x.wide or any(isinstance(d, Batch) for d in rows.shape):
-        raise ctx.mixes_batch("reduces rows that a mask selects from the whole batch")
-    if name not in (*_NEUTRAL, "mean", "any", "all"):
-        raise ctx.dynamic_shape()
-    mask = spread_mask(rows.mask, x.ndim - axis - 1)
-    shown: dict[str, Any] = {"axis": axes[0] if len(axes) == 1 else axes}
-    if len(axes) == x.ndim:
-        shown = {}
-    if keep:
-        shown["keepdims"] = True
-    shape = reduced_shape(x, axes, keep)
-    if name in ("any", "all"):
-        filled = c.call("jnp.where", [mask, x.code, name == "all"])
-        return ctx.result(shape, "bool", c.call(f"jnp.{name}", [filled], shown), x)
-    if name == "mean":
-        total = c.call("jnp.sum", [c.call("jnp.where", [mask, x.code, 0.0])], shown)
-        count = c.method(rows.mask, "sum", [], {})
-        for a in axes:
-            if a != axis:
-                size = ctx.fixed_size(x, a)
-                count = Code(f"{count.within(c.TIMES)} * {size}", c.TIMES)
-        code = Code(f"{total.text} / {count.within(c.TIMES + 1)}", c.TIMES)
-        return ctx.result(shape, "float", code, x)
-    neutral: Any = _NEUTRAL[name]
-    if kind == "int" and name in ("sum", "prod"):
-        neutral = int(neutral)
-    elif x.dtype != "float":
-        raise ctx.dynamic_shape()
-    filled = c.call("jnp.where", [mask, x.code, neutral])
-    return ctx.result(shape, kind, c.call(f"jnp.{name}", [filled], shown), x)
 
 
 _REDUCE = "x|input, axis|dim=None, keepdims|keepdim=False, *, dtype=None"
