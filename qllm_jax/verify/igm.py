@@ -21,7 +21,7 @@ from qllm_jax.verify.intervals import (
     make_value,
 )
 from qllm_jax.verify.measurement import Measurement, finite_rows, group_rows
-from qllm_jax.verify.points import SAMPLES, Points
+from qllm_jax.verify.points import NUM_LARGE, SAMPLES, Points
 from qllm_jax.verify.report import Check, IgmMode
 
 NEGATIVE = 1e-6  # how far below zero rounding may take a credit, relative to the largest
@@ -96,7 +96,10 @@ def igm_check(
     points: Points, measurement: Measurement, analysis: Analysis, mode: IgmMode
 ) -> tuple[Check, str]:
     """Every credit is >= 0; proved, tested or violated."""
-    rows = finite_rows(measurement, group_rows(points, "states", "edge", "zeros"))
+    tried = group_rows(points, "states", "edge", "zeros")
+    if not analysis.affine:  # credits change with agent_qs: large ones, in states as they come
+        tried = np.concatenate([tried, group_rows(points, "large")[: NUM_LARGE // 2]])
+    rows = finite_rows(measurement, tried)
     num_states = points.num_states + len(points.edge_names) // SAMPLES
     credits = measurement.credits[rows].astype(np.float64)
     required = mode == "enforce"

@@ -230,7 +230,8 @@ def _raised(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Some points with the value of one agent, each in its turn, raised a little or a lot."""
     rows = np.concatenate([
-        np.arange(sample, len(agent_qs), SAMPLES) for sample in (Sample.NORMAL, Sample.UNIFORM)
+        np.arange(sample, len(agent_qs), SAMPLES)
+        for sample in (Sample.NORMAL, Sample.UNIFORM, Sample.EQUAL)
     ])  # fmt: skip
     agents = np.arange(len(rows)) % agent_qs.shape[1]
     raised = agent_qs[rows].copy()

@@ -99,6 +99,12 @@ _REQUIRED = [
     ("igm", _GOOD + "return total - 5.0 * (agent_qs[0] > 0.5)"),
     ("igm", _GOOD + "return total - 2.0 * jax.lax.stop_gradient(total)"),
     ("igm", _GOOD + "return total - 0.9 * jnp.floor(agent_qs[1])"),
+    ("igm", "return jnp.sum(agent_qs) - 0.005 * jnp.var(agent_qs) + state[0]"),  # of large values
+    (
+        "igm",  # of equal values, where all count as the largest
+        "largest = jnp.where(agent_qs >= jnp.max(agent_qs), 1.5, 0.5)\n"
+        "return jnp.sum(agent_qs * largest) + state[0]",
+    ),
 ]  # fmt: skip
 
 # (check, body): found and reported, but no reason to refuse

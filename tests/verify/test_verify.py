@@ -117,10 +117,10 @@ def test_the_second_gate_alone(written):
 def test_points_hold_every_group(toy_task, toy_states):
     points = make_points(3, 9, toy_states, toy_task)
     sizes = {name: rows.stop - rows.start for name, rows in points.groups.items()}
-    # 24 states and 3 edge states with 6 samples; 1 + 3 + 4 zeros; 2 of the samples raised;
+    # 24 states and 3 edge states with 6 samples; 1 + 3 + 4 zeros; 3 of the samples raised;
     # 24 states × 2 permutations
     assert sizes == {
-        "states": 144, "edge": 18, "zeros": 8, "large": 32, "raised": 48, "relabelled": 48,
+        "states": 144, "edge": 18, "zeros": 8, "large": 32, "raised": 72, "relabelled": 48,
     }  # fmt: skip
     assert len(points.agent_qs) == sum(sizes.values()) == len(points.states)
     shared = points.agent_qs[0 : 24 * SAMPLES : SAMPLES]
