@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from qllm_jax.jobs.reporting import outcome_measure
 from qllm_jax.results import (
     Console,
     ReportData,
@@ -48,12 +49,13 @@ def write_job_report(directory: Path, data: ReportData) -> Path:
 def print_final_table(console: Console, spec: TaskSpec, runs: Sequence[RunResult]) -> None:
     """The report's final table, in the terminal."""
     summaries = [result.summary() for result in runs]
-    threshold = reference_threshold(summaries)
+    threshold, outcome = reference_threshold(summaries), outcome_measure(spec)
     table = comparison_table(
-        comparison_rows(summaries, threshold),
+        comparison_rows(summaries, threshold, outcome),
         title=spec.name,
         score=spec.score,
         landmarks=dict(spec.landmarks),
+        outcome=outcome,
         threshold=threshold,
     )
     console.print_table(table)

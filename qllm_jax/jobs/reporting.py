@@ -16,6 +16,7 @@ from qllm_jax.results import (
     CheckRow,
     CostRow,
     EpisodeFigure,
+    Measure,
     ReportData,
     RunResult,
     Table,
@@ -117,6 +118,7 @@ def report_data(
         runs=[result.summary() for result in runs],
         score=spec.score,
         landmarks=dict(spec.landmarks),
+        outcome=outcome_measure(spec),
         tfcaf=tfcaf,
         candidates=_candidate_rows(design) if design is not None else (),
         episodes=episodes,
@@ -130,6 +132,13 @@ def report_data(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         notes=list(design.notes) if design is not None else (),
     )
+
+
+def outcome_measure(spec: TaskSpec) -> Measure | None:
+    """The task's second measure, as tables and reports take it."""
+    if spec.outcome is None:
+        return None
+    return Measure(spec.outcome.name, spec.outcome.metric, dict(spec.outcome.landmarks))
 
 
 def versions_here() -> dict[str, str]:

@@ -18,6 +18,7 @@ from qllm_jax.results.report_data import (
     CheckRow,
     CostRow,
     EpisodeFigure,
+    Measure,
     ReportData,
     RunSummary,
     TfcafSummary,
@@ -27,8 +28,17 @@ JSON_FILE = "report.json"
 ARRAYS_FILE = "report.npz"
 _KINDS = {
     kind.__name__: kind
-    for kind in (CandidateRow, CheckRow, CostRow, EpisodeFigure, ReportData, RunSummary)
-} | {"TfcafSummary": TfcafSummary}
+    for kind in (
+        CandidateRow,
+        CheckRow,
+        CostRow,
+        EpisodeFigure,
+        Measure,
+        ReportData,
+        RunSummary,
+        TfcafSummary,
+    )
+}
 _ARRAY, _KIND = "__array__", "__kind__"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from qllm_jax.results.report_data import RunSummary
+from qllm_jax.results.report_data import Measure, RunSummary
 from qllm_jax.results.statistics import (
     FINAL_EVALUATIONS,
     Interval,
@@ -29,11 +29,13 @@ from qllm_jax.results.table import (
     format_number,
     format_rate,
     format_seconds,
+    format_significant,
     format_steps,
     markdown,
 )
 
 THRESHOLD_FRACTION = 0.9
+UNTRAINED = "untrained"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +47,8 @@ class ComparisonRow:
         status: "complete", "running", "interrupted" or "" where unknown.
         final: IQM over seeds of the final performance, with its interval.
         untrained: The same of the evaluation before training; None where there was none.
+        outcome: As `final`, of the task's second measure; None where the run has none.
+        untrained_outcome: As `untrained`, of that measure.
         num_seeds: Seeds behind the numbers.
         num_diverged: Seeds left out because their score stopped being finite.
         num_env_steps: Environment steps per seed at the last evaluation.
@@ -66,6 +70,8 @@ class ComparisonRow:
     status: str
     final: Interval
     untrained: Interval | None
+    outcome: Interval | None
+    untrained_outcome: Interval | None
     num_seeds: int
     num_diverged: int
     num_env_steps: int
@@ -102,6 +108,14 @@ def curve(run: RunSummary) -> tuple[np.ndarray, np.ndarray]:
     return finite_rows(scores[~diverged.astype(bool)]), steps
 
 
+def by_measure(run: RunSummary, measure: Measure) -> RunSummary:
+    """The run with another measure in the place of its return; without scores where it has none."""
+    metrics = {key: value for key, value in run.metrics.items() if key != "return"}
+    if measure.metric in metrics:
+        metrics["return"] = metrics[measure.metric]
+    return dataclasses.replace(run, metrics=metrics)
+
+
 def untrained_interval(run: RunSummary) -> Interval | None:
     """IQM of the evaluation at 0 environment steps; None where the first came later."""
     scores, steps = curve(run)
@@ -128,32 +142,41 @@ def reference_threshold(runs: Sequence[RunSummary]) -> float | None:
 
 
 def comparison_rows(
-    runs: Sequence[RunSummary], threshold: float | None = None
+    runs: Sequence[RunSummary],
+    threshold: float | None = None,
+    outcome: Measure | None = None,
 ) -> tuple[ComparisonRow, ...]:
     """Compare `runs`, each against the first that has been trained.
 
     Args:
         runs: In the order in which they are shown; those without an evaluation are left out.
         threshold: Score of the sample-efficiency column; None takes `reference_threshold`.
+        outcome: A second measure, reported beside the score.
     """
     runs = [run for run in runs if has_scores(run)]
     threshold = reference_threshold(runs) if threshold is None else threshold
     first = next((run for run in runs if np.asarray(run.metrics["env_steps"])[-1] > 0), None)
-    return tuple(_row(run, None if run is first else first, threshold) for run in runs)
+    return tuple(_row(run, None if run is first else first, threshold, outcome) for run in runs)
 
 
-def _row(run: RunSummary, first: RunSummary | None, threshold: float | None) -> ComparisonRow:
+def _row(
+    run: RunSummary, first: RunSummary | None, threshold: float | None, outcome: Measure | None
+) -> ComparisonRow:
     scores, steps = curve(run)
     num_all = len(np.asarray(run.metrics["return"]))
-    none = Interval(math.nan, math.nan, math.nan)
     difference, improvement, compared_at = _against(run, first)
     reached = np.zeros(0) if threshold is None else steps_to_threshold(scores, steps, threshold)
+    second = None if outcome is None else by_measure(run, outcome)
+    if second is not None and not has_scores(second):
+        second = None
     info = run.info
     return ComparisonRow(
         name=run.name,
         status=str(info.get("status", "")),
-        final=bootstrap_interval(final_scores(scores)) if len(scores) else none,
+        final=_final_interval(run),
         untrained=untrained_interval(run),
+        outcome=None if second is None else _final_interval(second),
+        untrained_outcome=None if second is None else untrained_interval(second),
         num_seeds=len(scores),
         num_diverged=num_all - len(scores),
         num_env_steps=int(steps[-1]),
@@ -168,6 +191,13 @@ def _row(run: RunSummary, first: RunSummary | None, threshold: float | None) -> 
         run_s=info.get("run_s"),
         env_steps_per_s=info.get("env_steps_per_s"),
     )
+
+
+def _final_interval(run: RunSummary) -> Interval:
+    scores, _ = curve(run)
+    if len(scores) == 0:
+        return Interval(math.nan, math.nan, math.nan)
+    return bootstrap_interval(final_scores(scores))
 
 
 def _censored_median(steps: np.ndarray) -> float:
@@ -197,9 +227,9 @@ def _against(
     )
 
 
-def untrained_overall(rows: Sequence[ComparisonRow]) -> Interval | None:
-    """The untrained level: the first run's (equal configurations start alike)."""
-    return next((row.untrained for row in rows if row.untrained is not None), None)
+def untrained_row(rows: Sequence[ComparisonRow]) -> ComparisonRow | None:
+    """The row that says the untrained level: the first (equal configurations start alike)."""
+    return next((row for row in rows if row.untrained is not None), None)
 
 
 def comparison_table(
@@ -208,6 +238,7 @@ def comparison_table(
     title: str = "",
     score: str = "return",
     landmarks: Mapping[str, float] | None = None,
+    outcome: Measure | None = None,
     threshold: float | None = None,
 ) -> Table:
     """The final table, as the terminal, the report and the README show it.
@@ -217,6 +248,7 @@ def comparison_table(
         title: Shown above.
         score: What the numbers are.
         landmarks: Known scores, one row each at the end.
+        outcome: The second measure that the rows hold, shown in columns of its own.
         threshold: What the sample-efficiency column was computed for.
     """
     first = next((row.name for row in rows if row.trained), "first")
@@ -224,6 +256,7 @@ def comparison_table(
         "mixer",
         f"IQM {score}",
         "95 % interval",
+        *([] if outcome is None else [f"IQM {outcome.name}", f"95 % interval, {outcome.name}"]),
         "seeds",
         f"difference to {first}",
         f"P(better than {first})",
@@ -233,15 +266,20 @@ def comparison_table(
         "run",
         "env-steps/s",
     )
-    body = [_cells(row) for row in rows]
-    untrained = untrained_overall(rows)
-    if untrained is not None and any(row.trained for row in rows):
-        seeds = next(row.num_seeds for row in rows if row.untrained is not None)
-        places = decimals_for(untrained)
-        level = format_number(untrained.point, places)
-        body.append(_filled("untrained", level, format_ends(untrained), str(seeds), columns))
-    for name, value in (landmarks or {}).items():
-        body.append(_filled(name, format_number(value, 1), "", "", columns))
+    second = outcome is not None
+    body = [_cells(row, second) for row in rows]
+    known, known_outcomes = {**(landmarks or {})}, {**(outcome.landmarks if outcome else {})}
+    start = untrained_row(rows)
+    if start is not None and any(row.trained for row in rows):
+        known.pop(UNTRAINED, None)  # these runs' own says more than the record
+        known_outcomes.pop(UNTRAINED, None)
+        cells = _measured(start.untrained)
+        cells += _measured(start.untrained_outcome) if second else ()
+        body.append(_filled(UNTRAINED, *cells, str(start.num_seeds), to=len(columns)))
+    for name in dict.fromkeys((*known, *known_outcomes)):
+        cells = _level(known.get(name))
+        cells += _level(known_outcomes.get(name)) if second else ()
+        body.append(_filled(name, *cells, to=len(columns)))
     return Table(
         title=title,
         columns=columns,
@@ -252,11 +290,23 @@ def comparison_table(
     )
 
 
-def _filled(name: str, level: str, ends: str, seeds: str, columns: Sequence[str]) -> tuple:
-    return (name, level, ends, seeds, *[""] * (len(columns) - 4))
+def _filled(*cells: str, to: int) -> tuple[str, ...]:
+    return (*cells, *[""] * (to - len(cells)))
 
 
-def _cells(row: ComparisonRow) -> tuple[str, ...]:
+def _measured(interval: Interval | None) -> tuple[str, ...]:
+    """An IQM and its ends; empty cells where there is none."""
+    if interval is None:
+        return "", ""
+    return format_number(interval.point, decimals_for(interval)), format_ends(interval)
+
+
+def _level(value: float | None) -> tuple[str, ...]:
+    """A known score, which has no interval."""
+    return ("" if value is None else format_significant(value)), ""
+
+
+def _cells(row: ComparisonRow, second: bool) -> tuple[str, ...]:
     name = row.name if row.status in ("", "complete") else f"{row.name} ({row.status})"
     if not row.trained:
         name = f"{row.name} (not trained)"
@@ -270,8 +320,8 @@ def _cells(row: ComparisonRow) -> tuple[str, ...]:
         steps = f"{shown} ({row.num_reached}/{row.num_seeds})"
     return (
         name,
-        format_number(row.final.point, decimals_for(row.final)),
-        format_ends(row.final),
+        *_measured(row.final),
+        *(_measured(row.outcome) if second else ()),
         seeds,
         "" if row.difference is None else format_interval(row.difference, sign=True),
         "" if row.improvement is None else format_interval(row.improvement, decimals=2),

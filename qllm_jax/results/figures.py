@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from qllm_jax.results.compare import curve, has_scores, untrained_interval
+from qllm_jax.results.compare import UNTRAINED, curve, has_scores, untrained_interval
 from qllm_jax.results.credit_figure import credit_heights, draw_credit
 from qllm_jax.results.report_data import EpisodeFigure, RunSummary
 from qllm_jax.results.statistics import Interval, curve_interval
@@ -85,7 +85,7 @@ def _draw_curves(
     levels = {**landmarks}
     untrained = untrained_interval(drawn[0])
     if untrained is not None:
-        levels["untrained"] = untrained.point
+        levels[UNTRAINED] = untrained.point  # these runs' own says more than the record
     for name, value in levels.items():
         if not math.isfinite(value):
             continue

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from qllm_jax.results.compare import ComparisonRow, untrained_overall
+from qllm_jax.results.compare import ComparisonRow, untrained_row
 from qllm_jax.results.statistics import Interval
 from qllm_jax.results.table import format_interval
 
@@ -65,10 +65,10 @@ def _comparison_clause(first: ComparisonRow, others: Sequence[ComparisonRow]) ->
 
 def _learning_sentence(trained: Sequence[ComparisonRow]) -> str:
     """Which mixers end above the untrained policy, intervals apart."""
-    untrained = untrained_overall(trained)
-    if untrained is None:
+    start = untrained_row(trained)
+    if start is None or start.untrained is None:
         return ""
-    level = format_interval(untrained)
+    level = format_interval(start.untrained)
     measurable = [row for row in trained if row.untrained is not None]
     if any(row.num_seeds < 2 for row in measurable):
         return f"The untrained policy scores {level}."

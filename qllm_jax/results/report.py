@@ -1,11 +1,12 @@
 """The report: one self-contained HTML file, without scripts and without anything fetched."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 
 from qllm_jax.results.compare import (
     ComparisonRow,
+    by_measure,
     comparison_rows,
     comparison_table,
     has_scores,
@@ -15,7 +16,7 @@ from qllm_jax.results.figures import curve_bands, curves_figure
 from qllm_jax.results.files import write_text
 from qllm_jax.results.findings import headline
 from qllm_jax.results.markup import escape, figure_html, section, table_html, unbroken
-from qllm_jax.results.report_data import ReportData
+from qllm_jax.results.report_data import ReportData, RunSummary
 from qllm_jax.results.report_design import design_headline, design_section, tfcaf_section
 from qllm_jax.results.report_parts import (
     credit_section,
@@ -24,6 +25,10 @@ from qllm_jax.results.report_parts import (
 )
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_CURVES_CAPTION = (
+    "Line: interquartile mean over seeds of the greedy evaluation. Band: 95 % bootstrap interval, "
+    "pointwise, whole curves resampled. Dotted: untrained policy and known levels."
+)
 
 
 def write_report(path: str | Path, data: ReportData) -> Path:
@@ -39,7 +44,7 @@ def write_report(path: str | Path, data: ReportData) -> Path:
 
 def render_report(data: ReportData) -> str:
     """The HTML of `data`; sections without data are left out."""
-    rows = comparison_rows(data.runs)
+    rows = comparison_rows(data.runs, outcome=data.outcome)
     anchors = [
         ("curves", "Learning curves", _curves_section(data)),
         ("results", "Final results", _results_section(data, rows)),
@@ -102,20 +107,32 @@ def _warnings(data: ReportData) -> list[str]:
 
 
 def _curves_section(data: ReportData) -> str:
-    bands = curve_bands(data.runs)
+    body = _curves_html(data, data.runs, data.score, data.landmarks, caption=_CURVES_CAPTION)
+    if data.outcome is not None:
+        runs = [by_measure(run, data.outcome) for run in data.runs]
+        body += _curves_html(data, runs, data.outcome.name, data.outcome.landmarks)
+    return body
+
+
+def _curves_html(
+    data: ReportData,
+    runs: Sequence[RunSummary],
+    score: str,
+    landmarks: Mapping[str, float],
+    caption: str = "",
+) -> str:
+    bands = curve_bands(runs)
     return figure_html(
         lambda width: curves_figure(
-            data.runs,
+            runs,
             bands=bands,
-            score=data.score,
-            landmarks=data.landmarks,
+            score=score,
+            landmarks=landmarks,
             width=width,
             height=4.2 if width > 6 else 3.3,
         ),
-        alt=f"Learning curves of {', '.join(run.name for run in data.runs)} on {data.task}",
-        caption="Line: interquartile mean over seeds of the greedy evaluation. Band: 95 % "
-        "bootstrap interval, pointwise, whole curves resampled. Dotted: untrained policy and "
-        "known levels.",
+        alt=f"Curves of the {score} of {', '.join(run.name for run in runs)} on {data.task}",
+        caption=caption,
     )
 
 
@@ -126,6 +143,7 @@ def _results_section(data: ReportData, rows: Sequence[ComparisonRow]) -> str:
         rows,
         score=data.score,
         landmarks=data.landmarks,
+        outcome=data.outcome,
         threshold=reference_threshold(data.runs),
     )
     return table_html(table, "results")

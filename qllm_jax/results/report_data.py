@@ -18,7 +18,7 @@ class RunSummary:
     Attributes:
         name: What the tables and curves call it, such as "tfcaf".
         metrics: `return` [S, E] and `env_steps` [E] (0 first: the untrained policy); optionally
-            `diverged` [S] bool and others, which are ignored here.
+            `diverged` [S] bool, and what a `Measure` names.
         info: As in `run.json`; read are `status`, `num_env_steps`, `compile_s`, `run_s`,
             `env_steps_per_s` (over all seeds), `num_mixer_params`, `device`, `precision`,
             `versions`, `command` and `path`, where present.
@@ -27,6 +27,21 @@ class RunSummary:
     name: str
     metrics: Mapping[str, np.ndarray]
     info: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """A second number by which episodes are compared, such as the win rate.
+
+    Attributes:
+        name: As tables and axes call it.
+        metric: Its name among a run's metrics, `[S, E]` like `return`.
+        landmarks: Known values by name, such as `{"random": 0.0}`.
+    """
+
+    name: str
+    metric: str
+    landmarks: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,8 +187,9 @@ class ReportData:
     Attributes:
         task: Task id.
         runs: One per mixer; differences are reported against the first.
-        score: What the numbers are: "return", "win rate", ….
+        score: What `return` is called: "return", "points", ….
         landmarks: Known scores of the task by name, such as `{"random": -75.0}`.
+        outcome: The task's second measure, shown beside the score; None where it has none.
         tfcaf: The chosen function.
         candidates: Lineage of the design loop, in order.
         episodes: Greedy episodes to draw, the chosen TFCAF's first.
@@ -192,6 +208,7 @@ class ReportData:
     runs: Sequence[RunSummary] = ()
     score: str = "return"
     landmarks: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    outcome: Measure | None = None
     tfcaf: TfcafSummary | None = None
     candidates: Sequence[CandidateRow] = ()
     episodes: Sequence[EpisodeFigure] = ()

@@ -83,6 +83,11 @@ def format_number(value: float, decimals: int, sign: bool = False) -> str:
     return text.replace("-", "−")
 
 
+def format_significant(value: float) -> str:
+    """Four significant digits, a true minus sign; "–" where there is no value."""
+    return f"{value:.4g}".replace("-", "−") if math.isfinite(value) else "–"
+
+
 def format_ends(interval: Interval, sign: bool = False, decimals: int | None = None) -> str:
     """`[low, high]`, or "–" where there is no interval."""
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):

@@ -245,7 +245,8 @@ def _task_checks(spec: TaskSpec, played: Rollout) -> Iterator[TaskCheck]:
     """What holds for any task, from its stacked arrays."""
     env, steps = spec.env, played.steps
     finished = finished_episodes(spec, played)
-    mean = f", mean return {finished.returns.mean():.4g}" if len(finished.returns) else ""
+    returns = finished_episodes(spec, played, first_only=True).returns
+    mean = f", mean return {returns.mean():.4g}" if len(returns) else ""
     yield TaskCheck(
         "jit and vmap",
         True,

@@ -10,6 +10,7 @@ import yaml
 from qllm_jax.errors import UserError, unknown_name
 from qllm_jax.paths import data_dir
 from qllm_jax.tasks.catalog import ENTRIES
+from qllm_jax.tasks.known_scores import with_known_scores
 from qllm_jax.tasks.layout import layout_table
 from qllm_jax.tasks.own import is_import_path, own_task
 from qllm_jax.tasks.spec import TaskSpec
@@ -70,7 +71,7 @@ def _configured_kwargs(path: Path) -> dict[str, Any]:
 def _build(name: str, env_kwargs: str) -> TaskSpec:
     kwargs = json.loads(env_kwargs)
     try:
-        return ENTRIES[name].make(**kwargs)
+        return with_known_scores(ENTRIES[name].make(**kwargs))
     except (AssertionError, TypeError, ValueError) as error:
         if isinstance(error, UserError):
             raise

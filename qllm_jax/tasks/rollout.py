@@ -96,11 +96,17 @@ class Finished:
     outcomes: np.ndarray
 
 
-def finished_episodes(spec: TaskSpec, played: Rollout) -> Finished:
+def finished_episodes(spec: TaskSpec, played: Rollout, *, first_only: bool = False) -> Finished:
     """Returns, lengths and outcomes of the episodes that ended inside a rollout.
 
     Slot t's reward is what led to slot t, so an episode's return is the sum over its slots but
     the first, whose reward is 0.
+
+    Args:
+        spec: The task.
+        played: From `rollout`.
+        first_only: Only each environment's first episode, for means: of the later ones a rollout
+            holds more short ones than long ones.
     """
     rewards = np.asarray(played.steps.reward, np.float64)
     outcomes = np.zeros_like(rewards)
@@ -115,6 +121,8 @@ def finished_episodes(spec: TaskSpec, played: Rollout) -> Finished:
             steps = slice(start + 1, slot + 1)
             rows.append((rewards[steps, env].sum(), slot - start, outcomes[steps, env].sum()))
             start = slot + 1
+            if first_only:
+                break
     returns, lengths, totals = np.asarray(rows, np.float64).reshape(-1, 3).T
     return Finished(returns, lengths.astype(int), totals)
 

@@ -8,6 +8,7 @@ import pytest
 
 from qllm_jax.results import (
     Interval,
+    Measure,
     RunSummary,
     Table,
     comparison_rows,
@@ -146,8 +147,42 @@ def test_markdown_is_a_table_with_escaped_pipes():
     assert lines[0].startswith("| mixer | IQM return | 95 % interval |")
     assert lines[1].startswith("| --- | ---: |")
     assert lines[2].startswith("| a\\|b | 9.2")
-    assert lines[4].startswith("| random | −1.0 |")
+    assert lines[4].startswith("| random | −1 |")
     assert {line.replace("\\|", "").count("|") for line in lines[:5]} == {12}
+
+
+WINS = Measure("win rate", "win_rate", {"random": 0.002, "untrained": 0.5, "best possible": 1.0})
+
+
+def with_wins(summary, levels):
+    rates = np.broadcast_to(np.asarray(levels, float), summary.metrics["return"].shape)
+    return dataclasses.replace(summary, metrics={**summary.metrics, "win_rate": rates})
+
+
+def test_a_second_measure_has_columns_of_its_own():
+    """Final win rate of a: mean(0.6, 0.8, 1.0), the same for every seed; b has none."""
+    first = with_wins(run("a", [0, 8, 9, 10]), [0.0, 0.6, 0.8, 1.0])
+    rows = comparison_rows([first, run("b", [0, 5, 6, 7])], outcome=WINS)
+    assert rows[0].outcome.point == pytest.approx(0.8)
+    assert rows[0].untrained_outcome.point == 0.0
+    assert rows[1].outcome is None
+    table = comparison_table(rows, landmarks={"random": -1.5, "untrained": 3.0}, outcome=WINS)
+    at = table.columns.index("IQM win rate")
+    assert table.columns[at + 1] == "95 % interval, win rate"
+    shown = {row[0]: (row[1], row[at]) for row in table.rows}
+    assert shown["a"][1].startswith("0.8")
+    assert shown["b"][1] == ""
+    assert shown["untrained"][0].startswith("0.2")  # as measured here, not as on record
+    assert shown["untrained"][1].startswith("0.0")
+    assert shown["random"] == ("−1.5", "0.002")
+    assert shown["best possible"] == ("", "1")
+    assert {len(row) for row in table.rows} == {len(table.columns)}
+
+
+def test_without_an_untrained_evaluation_the_record_says_it():
+    late = run("a", [8, 9, 10], steps=(100, 200, 300))
+    table = comparison_table(comparison_rows([late]), landmarks={"untrained": -3.25})
+    assert table.rows[-1][:2] == ("untrained", "−3.25")
 
 
 def test_plain_text_is_aligned():

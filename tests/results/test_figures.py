@@ -105,6 +105,12 @@ def test_curves_show_the_iqm_and_its_band(report_data):
     assert curves_figure(()) is None
 
 
+def test_the_untrained_level_is_drawn_once(report_data):
+    figure = curves_figure(report_data.runs, landmarks={"random": -77.3, "untrained": -90.0})
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts.count("untrained") == 1
+
+
 def test_a_curve_that_ends_early_says_so_where_it_ends(report_data):
     run = report_data.runs[1]
     metrics = {"return": run.metrics["return"][:, :5], "env_steps": run.metrics["env_steps"][:5]}

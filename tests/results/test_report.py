@@ -13,6 +13,7 @@ from qllm_jax.results import (
     CheckRow,
     CostRow,
     EpisodeFigure,
+    Measure,
     ReportData,
     RunSummary,
     TfcafSummary,
@@ -188,6 +189,22 @@ def test_interrupted_and_empty_runs_are_announced(report_data):
     assert "qmix was interrupted: what is shown ends at 50,000 of 200,000" in page.text
     assert "vdn has no evaluation yet" in page.text
     assert "above qmix (compared at 50,000 steps)" in page.text
+
+
+def test_a_second_measure_is_drawn_and_tabulated(report_data, tmp_path):
+    def with_wins(run):
+        rates = np.full(run.metrics["return"].shape, 0.75)
+        return dataclasses.replace(run, metrics={**run.metrics, "win_rate": rates})
+
+    measure = Measure("win rate", "win_rate", {"best possible": 1.0})
+    runs = [with_wins(report_data.runs[0]), report_data.runs[1]]
+    data = dataclasses.replace(report_data, runs=runs, outcome=measure)
+    save_report_data(tmp_path, data)
+    page = Page(render_report(load_report_data(tmp_path)))
+    images = [value for tag, name, value in page.attributes if (tag, name) == ("img", "alt")]
+    assert sum(text.startswith("Curves of the win rate of") for text in images) == 1
+    assert "IQM win rate" in page.text
+    assert "0.75" in page.text
 
 
 def test_data_survives_the_disk(report_data, tmp_path):

@@ -1,5 +1,7 @@
 """Random play: what is drawn, what is legal, what is counted."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from qllm_jax.errors import UserError
 from qllm_jax.tasks import get_task, rollout_states
-from qllm_jax.tasks.rollout import random_actions
+from qllm_jax.tasks.rollout import Rollout, finished_episodes, random_actions
 
 
 @pytest.mark.parametrize("name", ["matrix/climbing", "lbf/8x8-2p-2f-coop"])
@@ -40,7 +42,14 @@ def test_random_actions_are_legal_and_uniform():
 
 def test_random_play_scores_what_the_catalog_says(play):
     """25 steps of payoff mean -31/9; the standard error over 2 x 64 episodes is about 6."""
-    from qllm_jax.tasks.rollout import finished_episodes
-
     spec, played = play("matrix/climbing", 64, 52)
     assert abs(finished_episodes(spec, played).returns.mean() - spec.landmarks["random"]) < 25
+
+
+def test_first_episodes_do_not_favour_the_short_ones():
+    """Lengths 1 and 3 by turns; six slots hold two of the first environment's, one of the other."""
+    over = np.array([[0, 1, 0, 0, 0, 1], [0, 0, 0, 1, 0, 0]], bool).T
+    steps = SimpleNamespace(reward=np.ones((6, 2)), terminated=over, truncated=np.zeros_like(over))
+    spec, played = SimpleNamespace(outcome=None), Rollout(None, steps, None)
+    assert finished_episodes(spec, played).lengths.tolist() == [1, 3, 3]
+    assert finished_episodes(spec, played, first_only=True).lengths.tolist() == [1, 3]

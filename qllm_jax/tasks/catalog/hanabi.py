@@ -26,8 +26,6 @@ from qllm_jax.tasks.spec import TaskSpec
 EPISODE_LENGTH = 100
 _COLOURS, _RANKS = 5, 5
 _CARDS = _COLOURS * _RANKS
-# Mean return of 5,000 games of random legal moves: `python benchmarks/landmarks.py hanabi`.
-_RANDOM = {2: 0.0}
 
 
 def hanabi(num_agents: int = 2) -> TaskSpec:
@@ -45,7 +43,6 @@ def hanabi(num_agents: int = 2) -> TaskSpec:
         terminated_fn=lambda inner, done: inner.terminal,
     )
     pair = num_agents == 2  # more players sit in an order, which relabelling would change
-    known = {"random": _RANDOM[num_agents]} if num_agents in _RANDOM else {}
     return TaskSpec(
         name="hanabi",
         env=env,
@@ -56,7 +53,7 @@ def hanabi(num_agents: int = 2) -> TaskSpec:
         relabel_state=functools.partial(_swap_players, 1 + raw.hand_size * 35) if pair else None,
         edge_states=LazyMapping(lambda: _edge_states(raw)),
         score="points",
-        landmarks={**known, "best possible": 25.0},
+        landmarks={"best possible": 25.0},
         env_kwargs={"num_agents": num_agents},
     )
 

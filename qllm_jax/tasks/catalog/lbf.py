@@ -18,12 +18,6 @@ from qllm_jax.tasks.spec import TaskSpec
 EPISODE_LENGTH = 50
 ACTION_NAMES = ("none", "north (row - 1)", "south (row + 1)", "west (col - 1)", "east (col + 1)",
                 "load")  # fmt: skip
-# Mean return of 10,000 episodes of random legal actions: `python benchmarks/landmarks.py NAME`.
-_RANDOM = {
-    "lbf/8x8-2p-2f-coop": 0.006,
-    "lbf/10x10-3p-3f": 0.114,
-    "lbf/15x15-4p-3f": 0.086,
-}
 
 
 def _foraging(
@@ -66,7 +60,7 @@ def _foraging(
         relabel_state=functools.partial(_relabel, num_agents, num_foods),
         edge_states=_edge_states(raw),
         score="food share",  # the rewards of an episode add up to 1 when all is eaten
-        landmarks={"random": _RANDOM[name], "best possible": 1.0} if mask_actions else {},
+        landmarks={"best possible": 1.0},
         env_kwargs=settings,
         render=functools.partial(_render, size),
     )

@@ -36,10 +36,6 @@ _PREY = 3  # index of the prey among the moving entities
 _NUM_LANDMARKS = 2
 _PER_CATCH = 10.0  # what the team gets for each predator that touches the prey
 _NUM_ENTITIES = 4  # moving ones in simple_tag
-# Mean returns of 20,000 episodes: `python benchmarks/landmarks.py NAME`; of greedy chasers:
-# `python benchmarks/measure_opponents.py`, in benchmarks/results/opponents.json.
-_TAG_LANDMARKS = {"random": 1.0, "greedy chasers": 2.8}
-_ADVERSARY_LANDMARKS = {"random": -3.0}
 
 
 def simple_tag() -> TaskSpec:
@@ -65,12 +61,7 @@ def simple_tag() -> TaskSpec:
         interchangeable=(tuple(range(_NUM_PREDATORS)),),
         relabel_state=_relabel_predators,
         edge_states=LazyMapping(lambda: observed(raw, predators, _tag_worlds())),
-        landmarks=_TAG_LANDMARKS,
-        outcome=Outcome(
-            "catches",
-            lambda env_state, reward: reward / _PER_CATCH,
-            {label: value / _PER_CATCH for label, value in _TAG_LANDMARKS.items()},
-        ),
+        outcome=Outcome("catches", lambda env_state, reward: reward / _PER_CATCH),
         render=functools.partial(
             render_world, _NUM_PREDATORS, _draw_prey_and_obstacles, radius=0.075
         ),
@@ -105,7 +96,6 @@ def simple_adversary() -> TaskSpec:
             jnp.asarray(permutation)
         ].reshape(-1),
         edge_states=LazyMapping(lambda: observed(raw, good, _adversary_worlds())),
-        landmarks=_ADVERSARY_LANDMARKS,
         render=_render_adversary,
     )
 

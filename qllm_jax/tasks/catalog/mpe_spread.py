@@ -29,8 +29,6 @@ from qllm_jax.tasks.lazy import LazyMapping
 from qllm_jax.tasks.spec import TaskSpec
 
 _INF = float("inf")
-# Mean return of 20,000 episodes: `python benchmarks/landmarks.py mpe/simple_spread`.
-_RANDOM = {(3, 0.5): -79.1, (6, 0.5): -236.0}
 
 
 def simple_spread(
@@ -52,7 +50,7 @@ def simple_spread(
         pack_fns=pack_fns(raw),
         fixed_length=True,
     )
-    agents, key = tuple(range(num_agents)), (num_agents, local_ratio)
+    agents = tuple(range(num_agents))
     return TaskSpec(
         name=name,
         env=env,
@@ -62,7 +60,6 @@ def simple_spread(
         interchangeable=(agents,),
         relabel_state=functools.partial(_relabel, num_agents),
         edge_states=LazyMapping(lambda: _edge_states(raw, num_agents)),
-        landmarks={"random": _RANDOM[key]} if key in _RANDOM else {},
         env_kwargs={"num_agents": num_agents, "local_ratio": local_ratio},
         render=functools.partial(render_world, num_agents, _draw_landmarks),
     )

@@ -31,9 +31,6 @@ _INF = float("inf")
 _NUM_LANDMARKS = 3
 _NUM_AGENTS = 2
 _REFERENCE_WORDS = 10
-# Mean return of 20,000 episodes of random actions: `python benchmarks/landmarks.py NAME`.
-_RANDOM_REFERENCE = -56.3
-_RANDOM_SPEAKER_LISTENER = -39.8
 
 
 def simple_reference() -> TaskSpec:
@@ -51,7 +48,7 @@ def simple_reference() -> TaskSpec:
         interchangeable=((0, 1),),
         relabel_state=_swap_blocks,
         edge_states=LazyMapping(lambda: observed(raw, raw.agents, _reference_worlds())),
-        landmarks={"random": _RANDOM_REFERENCE, "best possible": 0.0},
+        landmarks={"best possible": 0.0},
         render=functools.partial(render_world, _NUM_AGENTS, _draw_goals_of_both),
     )
 
@@ -76,7 +73,7 @@ def simple_speaker_listener() -> TaskSpec:
             f"{move} / say {word}" if word < 3 else move for word, move in enumerate(ACTION_NAMES)
         ),
         edge_states=LazyMapping(lambda: observed(raw, raw.agents, _speaker_worlds())),
-        landmarks={"random": _RANDOM_SPEAKER_LISTENER, "best possible": 0.0},
+        landmarks={"best possible": 0.0},
         render=functools.partial(render_world, _NUM_AGENTS, _draw_goal_of_listener),
     )
 

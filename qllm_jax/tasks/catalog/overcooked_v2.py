@@ -45,14 +45,6 @@ LAYOUTS = (
     "demo_cook_simple",
     "demo_cook_wide",
 )
-# Mean over 1,024 episodes of random actions, where it is 0.005 or more.
-_RANDOM_DELIVERIES = {
-    "cramped_room": 0.05,
-    "cramped_room_v2": 0.02,
-    "asymm_advantages_recipes_center": 0.01,
-    "asymm_advantages_recipes_left": 0.01,
-    "asymm_advantages_recipes_right": 0.01,
-}
 ACTION_NAMES = ("right", "down", "left", "up", "stay", "interact")
 # What JaxMARL's grid writes into a cell's first channel; ingredient k's pile is _PILE + k.
 _WALL, _GOAL, _POT, _RECIPE, _BUTTON, _PLATE_PILE, _PILE = 1, 4, 5, 6, 7, 9, 10
@@ -105,8 +97,6 @@ def kitchen(
         pack_fns=_pack_fns(raw),
         fixed_length=True,
     )
-    pays_deliveries_only = shaped_reward == 0.0 and not negative_rewards
-    by_chance = _RANDOM_DELIVERIES.get(layout, 0.0)
     return TaskSpec(
         name=f"overcooked_v2/{layout}",
         env=env,
@@ -122,10 +112,7 @@ def kitchen(
         interchangeable=((0, 1),),
         relabel_state=kitchens.swap_pictures,
         edge_states=LazyMapping(lambda: _edge_states(whole)),
-        landmarks={"random": kitchens.DELIVERY * by_chance}
-        if pays_deliveries_only and not _has(raw, _BUTTON)
-        else {},
-        outcome=Outcome("deliveries", _deliveries, {"random": by_chance}),
+        outcome=Outcome("deliveries", _deliveries),
         env_kwargs={
             "shaped_reward": shaped_reward,
             "agent_view_size": agent_view_size,

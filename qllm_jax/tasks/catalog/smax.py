@@ -44,24 +44,6 @@ SCENARIOS = (
     "smacv2_10_units",
     "smacv2_20_units",
 )
-# Mean return and win rate of random legal actions, 2,048 episodes (256 from 25m upwards):
-# `python benchmarks/landmarks.py smax/NAME --episodes 2048`.
-_RANDOM: dict[str, tuple[float, float]] = {
-    "3m": (0.178, 0.0),
-    "8m": (0.178, 0.0),
-    "25m": (0.211, 0.0),
-    "5m_vs_6m": (0.142, 0.0),
-    "10m_vs_11m": (0.164, 0.0),
-    "27m_vs_30m": (0.195, 0.0),
-    "2s3z": (0.205, 0.0),
-    "3s5z": (0.201, 0.0),
-    "3s5z_vs_3s6z": (0.176, 0.0),
-    "3s_vs_5z": (0.219, 0.0),
-    "6h_vs_8z": (0.324, 0.0),
-    "smacv2_5_units": (0.25, 0.0018),
-    "smacv2_10_units": (0.283, 0.0),
-    "smacv2_20_units": (0.32, 0.0),
-}
 
 
 def battle(scenario: str) -> TaskSpec:
@@ -80,7 +62,6 @@ def battle(scenario: str) -> TaskSpec:
         avail_fn=raw.get_avail_actions,
     )
     allies, enemies = raw.num_allies, raw.num_enemies
-    random = _RANDOM.get(scenario)
     types = None if chosen.smacv2_unit_type_generation else np.asarray(chosen.unit_types)
     attacks = tuple(f"attack enemy_{j}" for j in range(enemies))
     return TaskSpec(
@@ -92,12 +73,8 @@ def battle(scenario: str) -> TaskSpec:
         interchangeable=_groups(types, allies),
         relabel_state=functools.partial(_relabel, allies, allies + enemies),
         edge_states=_edge_states(raw, types),
-        landmarks={} if random is None else {"random": random[0], "win unhurt": 2.0},
-        outcome=Outcome(
-            "win rate",
-            functools.partial(_won, allies),
-            {} if random is None else {"random": random[1]},
-        ),
+        landmarks={"best possible": 2.0},
+        outcome=Outcome("win rate", functools.partial(_won, allies), {"best possible": 1.0}),
         render=functools.partial(_render, allies, np.asarray(raw.unit_type_radiuses)),
     )
 
