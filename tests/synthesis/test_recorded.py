@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from task_params import nightly_but, without_most_kitchens
 
 from qllm_jax.config import Config
 from qllm_jax.llm import LlmError, RecordedClient
@@ -18,13 +19,14 @@ from qllm_jax.tfcaf import TranslationError, translate
 
 ROOT = prompt_dir() / "recorded"
 TASKS = sorted({str(path.parent.relative_to(ROOT)) for path in ROOT.rglob("*.json")})
+PARAMS = nightly_but(without_most_kitchens(TASKS), TASKS)
 
 
 def transcripts(task):
     return {item.label: item for item in map(read_transcript, sorted((ROOT / task).glob("*.json")))}
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", PARAMS)
 def test_files_are_named_by_what_they_hold_and_say_who_wrote_them(task):
     for path in (ROOT / task).glob("*.json"):
         transcript = read_transcript(path)
@@ -34,7 +36,7 @@ def test_files_are_named_by_what_they_hold_and_say_who_wrote_them(task):
         assert transcript.provider not in ("gemini", "openai") or transcript.completion.usage
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", PARAMS)
 def test_every_task_holds_an_honest_failure_and_both_dialects(task):
     spec, answers = get_configured_task(task), transcripts(task)
     repaired = [label for label in answers if "repair" in label]
@@ -72,7 +74,7 @@ def accepted(spec, answers, label):
     return Candidate(name, int(name[1]), int(name[3]) - 1, None, "", translation=translation)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", PARAMS)
 def test_whoever_wins_the_next_prompts_are_answered(task, session):
     """Prompts built as the loop builds them, with other numbers than those recorded with."""
     run, answers = session(task), transcripts(task)

@@ -6,6 +6,7 @@ import math
 import jax
 import numpy as np
 import pytest
+from task_params import nightly_but
 
 from qllm_jax.tasks import task_names, task_prompt
 from qllm_jax.tasks.layout import layout_errors, tiling_errors
@@ -30,10 +31,7 @@ ORDINARY = {
 }
 PICTURELESS = ("hanabi", "switch_riddle")
 
-pytestmark = pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=() if n in ORDINARY else pytest.mark.nightly) for n in task_names()],
-)
+pytestmark = pytest.mark.parametrize("name", nightly_but(ORDINARY, task_names()))
 
 
 def test_shapes_are_what_the_spec_says(name, play):

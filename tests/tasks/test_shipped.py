@@ -5,6 +5,7 @@ import re
 import jax
 import numpy as np
 import pytest
+from task_params import nightly_but, without_most_kitchens
 
 from qllm_jax.config import MixerConfig
 from qllm_jax.jobs.artifacts import load_tfcaf
@@ -19,7 +20,7 @@ SHIPPED = sorted(
 )
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", nightly_but(without_most_kitchens(SHIPPED), SHIPPED))
 def test_shipped_function_fits_its_task_and_credits_nobody_negatively(name):
     spec = get_task(name)
     artifact = load_tfcaf(MixerConfig(name="tfcaf"), spec)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from task_params import nightly_but
 
 from qllm_jax.compose import compose_config
 from qllm_jax.config import MixerConfig
@@ -53,10 +54,7 @@ def small_mixer(name, env):
     return make_mixer(config, env.num_agents, env.state_dim, [tfcaf], env.num_actions)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=() if n in ORDINARY else pytest.mark.nightly) for n in task_names()],
-)
+@pytest.mark.parametrize("name", nightly_but(ORDINARY, task_names()))
 def test_every_mixer_goes_down_its_loss(name):
     spec, config = get_task(name), small_config(name)
     programs = {
