@@ -70,8 +70,13 @@ def main() -> None:
     known = {row.task for row in read_known_scores() if row.level == UNTRAINED}
     for name in names or [name for name in task_names() if name not in known]:
         spec = get_task(name, **settings)
-        command = " ".join(["python benchmarks/landmarks.py", name])
-        command += "".join(f" {key}={json.dumps(value)}" for key, value in settings.items())
+        words = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+        words += [
+            f"--{option.replace('_', '-')} {getattr(args, option)}"
+            for option in ("episodes", "networks", "network_episodes")
+            if getattr(args, option) != parser.get_default(option)
+        ]
+        command = " ".join(["python benchmarks/landmarks.py", name, *words])
         rows = [played(spec, RANDOM, args.episodes, command)]
         for level, policy in _POLICIES.get(name, {}).items():
             rows.append(played(spec, level, args.episodes, command, policy=policy))

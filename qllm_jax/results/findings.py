@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from qllm_jax.results.compare import ComparisonRow, untrained_row
+from qllm_jax.results.report_data import Measure
 from qllm_jax.results.statistics import Interval
 from qllm_jax.results.table import format_interval
 
@@ -13,10 +14,13 @@ def separated(interval: Interval) -> int:
     return int(interval.low > 0) - int(interval.high < 0)
 
 
-def headline(rows: Sequence[ComparisonRow], task: str, score: str = "return") -> str:
+def headline(
+    rows: Sequence[ComparisonRow], task: str, score: str = "return", outcome: Measure | None = None
+) -> str:
     """What was found, in at most three sentences.
 
-    "Above" and "below" are said only where the 95 % interval of the difference excludes 0.
+    "Above" and "below" are said only where the 95 % interval of the difference excludes 0; they are
+    of the score. The first mixer's second measure is told beside it.
     """
     trained = [row for row in rows if row.trained and row.num_seeds > 0]
     if not trained:
@@ -24,9 +28,12 @@ def headline(rows: Sequence[ComparisonRow], task: str, score: str = "return") ->
     first, *others = trained
     seeds = f"{first.num_seeds} seed{'s' if first.num_seeds != 1 else ''}"
     each = " each" if first.num_seeds != 1 else ""
+    second = ""
+    if outcome is not None and first.outcome is not None:
+        second = f" and an IQM {outcome.name} of {format_interval(first.outcome)}"
     text = (
-        f"On {task}, {first.name} ends at an IQM {score} of {format_interval(first.final)} "
-        f"({seeds}, {first.num_env_steps:,} environment steps{each})"
+        f"On {task}, {first.name} ends at an IQM {score} of {format_interval(first.final)}"
+        f"{second} ({seeds}, {first.num_env_steps:,} environment steps{each})"
     )
     sentences = [text + _comparison_clause(first, others) + ".", _learning_sentence(trained)]
     return " ".join(sentence for sentence in sentences if sentence)

@@ -71,7 +71,7 @@ def render_report(data: ReportData) -> str:
 def _finding(data: ReportData, rows: Sequence[ComparisonRow]) -> str:
     if data.candidates and not data.runs:
         return design_headline(data)
-    return headline(rows, data.task, data.score)
+    return headline(rows, data.task, data.score, data.outcome)
 
 
 def _byline(data: ReportData, rows: Sequence[ComparisonRow]) -> str:

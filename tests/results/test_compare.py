@@ -177,6 +177,8 @@ def test_a_second_measure_has_columns_of_its_own():
     assert shown["random"] == ("−1.5", "0.002")
     assert shown["best possible"] == ("", "1")
     assert {len(row) for row in table.rows} == {len(table.columns)}
+    assert "and an IQM win rate of 0.8" in headline(rows, "t", outcome=WINS)
+    assert "win rate" not in headline(rows, "t")
 
 
 def test_without_an_untrained_evaluation_the_record_says_it():
