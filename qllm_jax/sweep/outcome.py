@@ -57,7 +57,8 @@ class SweepResult:
         num_settings: Settings that were to be tried.
         num_programs: Compiled programs.
         compile_s: Seconds of compilation, over all programs.
-        run_s: Seconds of training.
+        run_s: Seconds of training; where a killed sweep went on, of what it had not yet saved.
+        timed_env_steps: Environment steps taken in these seconds, over all settings and seeds.
         interrupted: It was stopped before all settings were tried.
     """
 
@@ -66,12 +67,18 @@ class SweepResult:
     num_programs: int
     compile_s: float
     run_s: float
+    timed_env_steps: int
     interrupted: bool
 
     @property
     def env_steps(self) -> int:
         """Environment steps, over all settings and seeds; a rung goes on where one before ended."""
         return sum(int(row.env_steps[-1]) * len(row.alive) for row in self.rows)
+
+    @property
+    def env_steps_per_s(self) -> float:
+        """While training, over all settings and seeds; NaN where nothing was timed."""
+        return self.timed_env_steps / self.run_s if self.run_s else float("nan")
 
     @property
     def best(self) -> SettingResult | None:

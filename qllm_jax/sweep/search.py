@@ -208,11 +208,13 @@ class _Spent:
     programs: int = 0
     compile_s: float = 0.0
     run_s: float = 0.0
+    timed_env_steps: float = 0.0
 
-    def add(self, compile_s: float, run_s: float) -> None:
+    def add(self, compile_s: float, run_s: float, timed_env_steps: float) -> None:
         self.programs += 1
         self.compile_s += compile_s
         self.run_s += run_s
+        self.timed_env_steps += timed_env_steps
 
 
 def _result(
@@ -224,6 +226,7 @@ def _result(
         num_programs=spent.programs,
         compile_s=spent.compile_s,
         run_s=spent.run_s,
+        timed_env_steps=round(spent.timed_env_steps),
         interrupted=interrupted,
     )
 
@@ -249,6 +252,11 @@ def _traced(setting: Setting) -> Setting:
     return {key: value for key, value in setting.items() if key in traced_keys()}
 
 
+def _timed_env_steps(output: TrainingOutput) -> float:
+    """Environment steps taken in `run_s`: without those of a process that was killed."""
+    return float(np.nan_to_num(output.env_steps_per_second * output.run_s))
+
+
 def _reach_rung(
     group: Group, trainer: _Trainer, spent: _Spent, start: Paused | None
 ) -> tuple[list[SettingResult], dict[str, Paused]] | None:
@@ -272,11 +280,11 @@ def _reach_rung(
             "return": output.metrics["return"],
             "alive": output.metrics["alive"][:, -1],
             "env_steps": output.metrics["env_steps"],
-            "seconds": np.asarray([output.compile_s, output.run_s]),
+            "spent": np.asarray([output.compile_s, output.run_s, _timed_env_steps(output)]),
         }
         write_npz(file, arrays)
         shutil.rmtree(trainer.place(group), ignore_errors=True)  # the checkpoint
-    spent.add(*arrays["seconds"].tolist())
+    spent.add(*arrays["spent"].tolist())
     seeds = group.config.runner.num_seeds
     rows, states = [], {}
     for index, setting in enumerate(group.settings):

@@ -77,12 +77,11 @@ def _cells(result: SweepResult, index: int, keys: Sequence[str]) -> tuple[str, .
 
 def _notes(result: SweepResult, config: Config) -> list[str]:
     seconds = result.compile_s + result.run_s
-    rate = result.env_steps / result.run_s if result.run_s else math.nan
     notes = [
         f"{len(result.rows)} of {result.num_settings} settings × {config.runner.num_seeds} seeds "
         f"in {result.num_programs} compiled program{'s' if result.num_programs != 1 else ''}: "
         f"{format_seconds(seconds)}, of it {format_seconds(result.compile_s)} compiling; "
-        f"{format_rate(rate)} env-steps/s.",
+        f"{format_rate(result.env_steps_per_s)} env-steps/s.",
         "Score: mean of each seed's last greedy evaluations, then the interquartile mean over "
         "seeds, with 95 % bootstrap intervals. Every setting has the same seeds.",
     ]
@@ -123,6 +122,7 @@ def sweep_record(result: SweepResult, command: str, config: dict[str, Any]) -> d
         "num_programs": result.num_programs,
         "compile_s": result.compile_s,
         "run_s": result.run_s,
+        "timed_env_steps": result.timed_env_steps,
         "env_steps": result.env_steps,
         "interrupted": result.interrupted,
         "rows": [

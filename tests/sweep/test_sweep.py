@@ -243,8 +243,9 @@ def test_the_table_says_what_is_left_out():
         result_of({"learner.lr": 0.001, "agent.hidden_dim": 8}, [1, 2, 90], alive=[1, 1, 0]),
     ]
     rows[1] = dataclasses.replace(rows[1], alive=rows[1].alive.astype(bool))
-    result = SweepResult(tuple(rows), 3, 1, 1.0, 2.0, interrupted=True)
+    result = SweepResult(tuple(rows), 3, 1, 1.0, 2.0, 900, interrupted=True)  # half was resumed
     assert result.env_steps == 2 * 3 * 300
+    assert result.env_steps_per_s == 450
     table = sweep_table(result, "t", "return", Config())
     assert table.rows[0][:4] == ("1", "0.01", "8", "5.0")
     assert table.rows[1][3] == "1.5"  # the mean of 1 and 2: the diverged 90 is out
