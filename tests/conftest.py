@@ -1,10 +1,15 @@
-"""Shared settings: two forced CPU devices, a persistent compilation cache, no network."""
+"""Shared settings: two forced CPU devices, quick compilation with a persistent cache, no network.
+
+Tests compile many programs and run each for moments, so that LLVM's own optimisations cost more
+than they save; subprocesses inherit the flags.
+"""
 
 import os
 from pathlib import Path
 
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+    os.environ.get("XLA_FLAGS", "")
+    + " --xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
 ).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")

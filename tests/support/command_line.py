@@ -35,7 +35,7 @@ def start(cache, *arguments, num_devices=None, stdout=subprocess.PIPE, **variabl
     }
     if num_devices is not None:
         environment["JAX_PLATFORMS"] = "cpu"
-        environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={num_devices}"
+        environment["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={num_devices}"
     return subprocess.Popen(
         [sys.executable, "-m", "qllm_jax.cli", *map(str, arguments)],
         env=environment,

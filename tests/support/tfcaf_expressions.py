@@ -84,7 +84,7 @@ np.mean([q[0], q[2]]) | np.sum([q[0], 2.0]) | np.maximum.accumulate(v) | np.mini
 np.linalg.norm(x, axis=(0, 1)) | np.dot(x, x.T) | np.finfo(np.float32).eps + x | np.float32(x) | np.asarray(q, dtype=np.float32)
 scipy.special.expit(x) | scipy.special.softmax(x, axis=1) | scipy.special.log_softmax(x, axis=-1) | scipy.special.logsumexp(x, axis=1) | scipy.special.xlogy(q * q, q * q + 1) | scipy.special.entr(scipy.special.softmax(q))
 scipy.special.erf(x) | scipy.special.rel_entr(scipy.special.softmax(q), scipy.special.softmax(-q)) | scipy.linalg.block_diag(np.eye(2), q) | scipy.spatial.distance.cdist(x, x[:2] + 1) | scipy.spatial.distance.cdist(x, x, "cityblock")
-x[b].sum() * q | np.mean(x[b]) * q | x[i > 0].max() * q | x[x[:, 0] > -9].mean(axis=0) | np.any(x[b] > 1) * q | np.prod(q[q > 0]) * q
+x[b].sum() * q | np.mean(x[b]) * q | x[i >= 0].max() * q | x[x[:, 0] > -9].mean(axis=0) | np.any(x[b] > 1) * q | np.prod(q[q > 0]) * q
 np.array(q.tolist()) | sum(i[0].tolist()) * q | np.array([j for j, k in np.argwhere(np.eye(3)).tolist()]) * q
 np.size(x) * q | np.shape(x)[0] * q | np.ndim(x) * q | np.inf > x | x.dtype == np.float64 or x
 """
