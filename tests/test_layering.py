@@ -34,8 +34,8 @@ ALLOWED = {
     "jobs/directory": {"jobs/hosts", "results"},
     "jobs/checks": {"tasks", "networks", "training"},
     "jobs/artifacts": {"tfcaf", "verify", "tasks"},
-    "jobs/outcome": {"results", "tasks"},
     "jobs/reporting": {"synthesis", "training", "results", "tasks", "tfcaf"},
+    "jobs/outcome": {"results", "tasks", "jobs/reporting"},
     "jobs/session": {
         "training", "results", "tasks", "tfcaf", "networks",
         "jobs/artifacts", "jobs/hosts", "jobs/interrupt", "jobs/reporting",
