@@ -12,37 +12,18 @@ from typing import Any
 import numpy as np
 
 from qllm_jax.errors import UserError
+from qllm_jax.results import report_data
 from qllm_jax.results.files import plain, write_npz, write_text
-from qllm_jax.results.report_data import (
-    CandidateRow,
-    CheckRow,
-    CostRow,
-    EpisodeFigure,
-    Measure,
-    ReportData,
-    RunSummary,
-    TfcafSummary,
-)
 
 JSON_FILE = "report.json"
 ARRAYS_FILE = "report.npz"
-_KINDS = {
-    kind.__name__: kind
-    for kind in (
-        CandidateRow,
-        CheckRow,
-        CostRow,
-        EpisodeFigure,
-        Measure,
-        ReportData,
-        RunSummary,
-        TfcafSummary,
-    )
+_KINDS: dict[str, Any] = {
+    name: kind for name, kind in vars(report_data).items() if dataclasses.is_dataclass(kind)
 }
 _ARRAY, _KIND = "__array__", "__kind__"
 
 
-def save_report_data(directory: str | Path, data: ReportData) -> None:
+def save_report_data(directory: str | Path, data: report_data.ReportData) -> None:
     """Write `report.json` and `report.npz` into `directory`.
 
     Raises:
@@ -55,7 +36,7 @@ def save_report_data(directory: str | Path, data: ReportData) -> None:
     write_text(directory / JSON_FILE, json.dumps(packed, indent=1, allow_nan=True) + "\n")
 
 
-def load_report_data(directory: str | Path) -> ReportData:
+def load_report_data(directory: str | Path) -> report_data.ReportData:
     """Read what `save_report_data` wrote.
 
     Raises:
@@ -73,7 +54,7 @@ def load_report_data(directory: str | Path) -> ReportData:
         ) from None
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise UserError(f"the report's data in {directory} is damaged: {error}") from None
-    if not isinstance(data, ReportData):
+    if not isinstance(data, report_data.ReportData):
         raise UserError(f"{directory / JSON_FILE} does not hold a report.")
     return data
 
