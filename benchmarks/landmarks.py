@@ -29,6 +29,7 @@ from measure_opponents import chase  # noqa: E402
 from qllm_jax.compose import compose_config  # noqa: E402
 from qllm_jax.networks import MixerHyper, make_mixer  # noqa: E402
 from qllm_jax.results import RunResult, final_scores  # noqa: E402
+from qllm_jax.results.statistics import FINAL_EVALUATIONS  # noqa: E402
 from qllm_jax.tasks import get_task, task_names  # noqa: E402
 from qllm_jax.tasks.known_scores import (  # noqa: E402
     BEST_KNOWN,
@@ -131,8 +132,10 @@ def _best_of(run: RunResult) -> KnownScore:
     outcomes = np.zeros_like(returns)
     if spec.outcome is not None:
         outcomes = final_scores(run.metrics[spec.outcome.metric])
-    episodes = returns.size * run.config["runner"]["num_eval_episodes"]
-    return _row(spec, BEST_KNOWN, returns, outcomes, episodes, run.info["command"])
+    evaluations = min(FINAL_EVALUATIONS, max(run.metrics["return"].shape[1] - 1, 1))
+    episodes = returns.size * evaluations * run.config["runner"]["num_eval_episodes"]
+    words = [w for w in run.info["command"].split() if not w.startswith("runner.output_dir=")]
+    return _row(spec, BEST_KNOWN, returns, outcomes, episodes, " ".join(words))
 
 
 def _row(spec, level, returns, outcomes, episodes, command) -> KnownScore:
