@@ -94,11 +94,9 @@ def played(spec: TaskSpec, level: str, episodes: int, command: str, **policy: An
     key, returns, outcomes = jax.random.key(0), [], []
     while len(returns) < episodes:
         key, key_play = jax.random.split(key)
-        finished = finished_episodes(
-            spec, rollout(env, key_play, envs, slots, **policy), first_only=True
-        )
-        returns += finished.returns.tolist()
-        outcomes += finished.outcomes.tolist()
+        finished = finished_episodes(spec, rollout(env, key_play, envs, slots, **policy))
+        returns += finished.returns[finished.first].tolist()
+        outcomes += finished.outcomes[finished.first].tolist()
     return _row(spec, level, returns, outcomes, len(returns), command)
 
 

@@ -245,7 +245,7 @@ def _task_checks(spec: TaskSpec, played: Rollout) -> Iterator[TaskCheck]:
     """What holds for any task, from its stacked arrays."""
     env, steps = spec.env, played.steps
     finished = finished_episodes(spec, played)
-    returns = finished_episodes(spec, played, first_only=True).returns
+    returns = finished.returns[finished.first]
     mean = f", mean return {returns.mean():.4g}" if len(returns) else ""
     yield TaskCheck(
         "jit and vmap",

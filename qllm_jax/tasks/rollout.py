@@ -89,24 +89,21 @@ class Finished:
         returns: Sum of team rewards, `[K]`.
         lengths: Steps, `[K]`.
         outcomes: The task's second measure, `[K]`; zeros where it has none.
+        first: Whether it is its environment's first episode, `[K]` bool. Means are over these: of
+            the later ones a rollout holds more short ones than long ones.
     """
 
     returns: np.ndarray
     lengths: np.ndarray
     outcomes: np.ndarray
+    first: np.ndarray
 
 
-def finished_episodes(spec: TaskSpec, played: Rollout, *, first_only: bool = False) -> Finished:
+def finished_episodes(spec: TaskSpec, played: Rollout) -> Finished:
     """Returns, lengths and outcomes of the episodes that ended inside a rollout.
 
     Slot t's reward is what led to slot t, so an episode's return is the sum over its slots but
     the first, whose reward is 0.
-
-    Args:
-        spec: The task.
-        played: From `rollout`.
-        first_only: Only each environment's first episode, for means: of the later ones a rollout
-            holds more short ones than long ones.
     """
     rewards = np.asarray(played.steps.reward, np.float64)
     outcomes = np.zeros_like(rewards)
@@ -119,12 +116,11 @@ def finished_episodes(spec: TaskSpec, played: Rollout, *, first_only: bool = Fal
         start = 0
         for slot in np.flatnonzero(over[:, env]).tolist():
             steps = slice(start + 1, slot + 1)
-            rows.append((rewards[steps, env].sum(), slot - start, outcomes[steps, env].sum()))
+            sums = rewards[steps, env].sum(), slot - start, outcomes[steps, env].sum()
+            rows.append((*sums, start == 0))
             start = slot + 1
-            if first_only:
-                break
-    returns, lengths, totals = np.asarray(rows, np.float64).reshape(-1, 3).T
-    return Finished(returns, lengths.astype(int), totals)
+    returns, lengths, totals, first = np.asarray(rows, np.float64).reshape(-1, 4).T
+    return Finished(returns, lengths.astype(int), totals, first.astype(bool))
 
 
 def rollout_states(spec: TaskSpec, key: jax.Array, num_states: int) -> np.ndarray:

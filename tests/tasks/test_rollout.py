@@ -51,5 +51,6 @@ def test_first_episodes_do_not_favour_the_short_ones():
     over = np.array([[0, 1, 0, 0, 0, 1], [0, 0, 0, 1, 0, 0]], bool).T
     steps = SimpleNamespace(reward=np.ones((6, 2)), terminated=over, truncated=np.zeros_like(over))
     spec, played = SimpleNamespace(outcome=None), Rollout(None, steps, None)
-    assert finished_episodes(spec, played).lengths.tolist() == [1, 3, 3]
-    assert finished_episodes(spec, played, first_only=True).lengths.tolist() == [1, 3]
+    finished = finished_episodes(spec, played)
+    assert finished.lengths.tolist() == [1, 3, 3]
+    assert finished.lengths[finished.first].tolist() == [1, 3]
