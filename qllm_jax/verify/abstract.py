@@ -11,6 +11,7 @@ import numpy as np
 
 from qllm_jax.verify import array_rules
 from qllm_jax.verify.array_rules import ARRAYS
+from qllm_jax.verify.choice_rules import CHOICES, convert
 from qllm_jax.verify.intervals import (
     DEPENDS_ON_QS,
     DEPENDS_ON_STATE,
@@ -21,10 +22,10 @@ from qllm_jax.verify.intervals import (
     top,
 )
 from qllm_jax.verify.marks import is_continuous_function, marks, unmarked
-from qllm_jax.verify.rules import ELEMENTWISE, convert
+from qllm_jax.verify.rules import ELEMENTWISE
 from qllm_jax.verify.worker import index_bounds
 
-_RULES = ELEMENTWISE | ARRAYS
+_RULES = ELEMENTWISE | CHOICES | ARRAYS
 _UNROLLED = 64  # longest scan that is interpreted step by step
 _MOST_STEPS = 20_000  # equations interpreted before the rest may be anything
 
