@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qllm_jax.networks import Agent
+from qllm_jax.networks.gru_weights import GruWeights
 from qllm_jax.networks.recurrent import gru_step
 from qllm_jax.types import Params
 
@@ -81,17 +82,18 @@ def _step(params: Params, hidden: jax.Array, obs: jax.Array) -> tuple[jax.Array,
             features *= params[f"LayerNorm_{index}/scale"]
             features += params[f"LayerNorm_{index}/bias"]
         features = jax.nn.relu(features)
-    inputs = [
-        features @ params[f"{gru}/{gate}/kernel"] + params[f"{gru}/{gate}/bias"]
-        for gate in ("ir", "iz", "in")
-    ]
-    recurrent = [params[f"{gru}/{gate}/kernel"] for gate in ("hr", "hz", "hn")]
-    hidden, _ = gru_step(
-        jnp.concatenate(inputs, axis=-1),
-        hidden,
-        jnp.concatenate(recurrent, axis=-1),
-        params[f"{gru}/hn/bias"],
+
+    def gates(source: str, kind: str) -> jax.Array:
+        leaves = [params[f"{gru}/{source}{gate}/{kind}"] for gate in "rzn"]
+        return jnp.concatenate(leaves, axis=-1)
+
+    weights = GruWeights(
+        input=gates("i", "kernel"),
+        input_bias=gates("i", "bias"),
+        hidden=gates("h", "kernel"),
+        hidden_bias=params[f"{gru}/hn/bias"],
     )
+    hidden = gru_step(features, hidden, weights)
     outputs = dense(num_before, hidden)
     for index in range(num_before + 1, num_dense):
         outputs = dense(index, jax.nn.relu(outputs))

@@ -68,6 +68,7 @@ def train(module: Any, config: dict[str, Any], seeds: int, repeats: int) -> tupl
     ready = time.perf_counter()
     output, seconds, cpu_before = None, [], time.process_time()
     for _ in range(repeats):
+        output = None  # its memory is free for the next
         start = time.perf_counter()
         output = jax.block_until_ready(compiled(keys))
         seconds.append(time.perf_counter() - start)

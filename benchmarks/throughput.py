@@ -27,6 +27,7 @@ from typing import Any
 TASK = "mpe/simple_spread"
 NUM_ENVS, EPISODE = 8, 25
 _ATTEMPTS = 3  # per process
+_THEIR_SCRIPT = {"tfcaf": "qmix"}  # what one would run instead; for others their namesake
 _POOL = 4  # threads in the pool of JaxMARL's process
 
 
@@ -36,11 +37,15 @@ def main() -> None:
     if args.worker:
         print(json.dumps(measure_here(args.mixers[0], args.seeds[0], args)))
         return
-    rows = []
+    rows: list[dict[str, Any]] = []
+    measured: dict[tuple[str, int], dict[str, Any]] = {}  # JaxMARL's
     for mixer in args.mixers:
         for seeds in args.seeds:
-            theirs = measure_jaxmarl(mixer, seeds, args) if args.jaxmarl else None
-            rows += [theirs] if theirs else []
+            script = _THEIR_SCRIPT.get(mixer, mixer)
+            if args.jaxmarl and (script, seeds) not in measured:
+                measured[script, seeds] = measure_jaxmarl(script, seeds, args)
+                rows.append(measured[script, seeds])
+            theirs = measured.get((script, seeds))
             for devices in args.devices:
                 row = measure_ours(mixer, seeds, devices, args)
                 if theirs:
@@ -67,14 +72,18 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--mixers", nargs="+", default=["qmix"], choices=["qmix", "vdn", "iql"])
+    parser.add_argument(
+        "--mixers", nargs="+", default=["qmix"], choices=["qmix", "vdn", "iql", "tfcaf"]
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 4, 16])
     parser.add_argument("--devices", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--iterations", type=int, default=400)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--replay-dtype", default="float32")
+    parser.add_argument("--matmul-precision", default="highest", help="of ours; tf32 is JAX's own")
     parser.add_argument("--jaxmarl", type=Path, help="checkout of JaxMARL to measure beside ours")
     parser.add_argument("--python", default=sys.executable, help="interpreter for its scripts")
+    parser.add_argument("--set", default="{}", help="JSON of JaxMARL's settings not as published")
     parser.add_argument("--speed-only", action="store_true", help="do not compare compile times")
     parser.add_argument("--timeout", type=float, default=1800, help="seconds per process")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
@@ -89,14 +98,15 @@ def measure_here(mixer_name: str, num_seeds: int, args: argparse.Namespace) -> d
     import jax
 
     from qllm_jax.config import Config, LearnerConfig, MixerConfig, RunnerConfig
-    from qllm_jax.networks import make_mixer
+    from qllm_jax.jobs.session import Training
     from qllm_jax.tasks import get_task
     from qllm_jax.training import runs_for_seeds
     from qllm_jax.training.chunk import compile_chunk, make_initialiser, make_program
     from qllm_jax.training.placement import place_runs
     from qllm_jax.training.replay import replay_bytes
 
-    env = get_task(TASK).env
+    spec = get_task(TASK)
+    env = spec.env
     config = Config(
         mixer=MixerConfig(name=mixer_name),
         learner=LearnerConfig(learning_starts=49 * 200, replay_dtype=args.replay_dtype),
@@ -105,10 +115,12 @@ def measure_here(mixer_name: str, num_seeds: int, args: argparse.Namespace) -> d
             num_env_steps=args.iterations * NUM_ENVS * EPISODE,
             num_evaluations=1,
             num_eval_episodes=1,
+            matmul_precision=args.matmul_precision,
         ),
     )
-    program = make_program(env, make_mixer(config.mixer, env.num_agents, env.state_dim), config)
-    placement = place_runs(runs_for_seeds(config), jax.local_devices())
+    mixer, scale = Training.named_by(config, spec).mixer()
+    program = make_program(env, mixer, config)
+    placement = place_runs(runs_for_seeds(config, scale), jax.local_devices())
     begin = time.perf_counter()
     call = compile_chunk(program, placement, config.runner.matmul_precision)
     compile_s = time.perf_counter() - begin
@@ -140,6 +152,7 @@ def measure_ours(mixer: str, seeds: int, devices: int, args: argparse.Namespace)
     command = [sys.executable, __file__, "--worker", "--mixers", mixer, "--seeds", str(seeds)]
     command += ["--iterations", str(args.iterations), "--repeats", str(args.repeats)]
     command += ["--replay-dtype", args.replay_dtype]
+    command += ["--matmul-precision", args.matmul_precision]
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
     measured = run_json(command, {"XLA_FLAGS": flags.strip()}, args.timeout)
     return rates("qllm_jax", mixer, seeds, devices, EPISODE, measured, args)
@@ -149,6 +162,7 @@ def measure_jaxmarl(mixer: str, seeds: int, args: argparse.Namespace) -> dict[st
     """One process of JaxMARL's script."""
     driver = str(Path(__file__).with_name("jaxmarl_driver.py"))
     command = [args.python, driver, str(args.jaxmarl), f"{mixer}_rnn", "--seeds", str(seeds)]
+    command += ["--set", args.set]
     command += ["--iterations", str(args.iterations), "--repeats", str(args.repeats)]
     # Its batched QR waits on the thread pool that it occupies; more places in it end the wait. The
     # script still runs on one device.

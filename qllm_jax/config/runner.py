@@ -24,7 +24,9 @@ class RunnerConfig:
         num_devices: Devices to shard seeds over; None is all.
         memory_gib: Device memory that a program may take, in GiB per device; seeds that do not
             fit are trained in waves. None is nine tenths of what the device has.
-        matmul_precision: `highest`, `tf32` or `bf16`.
+        matmul_precision: Of matrix products. `tf32` rounds their inputs to TensorFloat-32 on a GPU
+            that has it, as JAX does by default, and is float32 on the CPU; `highest` is float32
+            everywhere; `bf16` rounds to bfloat16 where that is faster.
         output_dir: Parent of run directories.
     """
 
@@ -35,7 +37,7 @@ class RunnerConfig:
     num_eval_episodes: int = 64
     num_devices: int | None = None
     memory_gib: float | None = None
-    matmul_precision: Literal["highest", "tf32", "bf16"] = "highest"
+    matmul_precision: Literal["highest", "tf32", "bf16"] = "tf32"
     output_dir: str = "runs"
 
     def __post_init__(self) -> None:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from qllm_jax.config import AgentConfig
 from qllm_jax.errors import require
+from qllm_jax.networks.gru_weights import GruWeights
 from qllm_jax.networks.recurrent import gru_sequence, gru_step
 from qllm_jax.types import Params
 
@@ -108,20 +109,20 @@ class RecurrentNetwork(nn.Module):
         """
         width = self.sizes.config.hidden_dim
         embedded = _embed(self, obs)
-        kernel_i = self.param("gru_input", _blocks(nn.initializers.lecun_normal()), (width, 3))
-        bias_i = self.param("gru_input_bias", nn.initializers.zeros_init(), (3 * width,))
-        kernel_h = self.param("gru_hidden", _blocks(nn.initializers.orthogonal()), (width, 3))
-        bias_h = self.param("gru_hidden_bias", nn.initializers.zeros_init(), (width,))
-        inputs = embedded @ kernel_i + bias_i
-        keep = jnp.broadcast_to(~reset[..., None], inputs.shape[:-1]).astype(inputs.dtype)
+        zeros, blocks = nn.initializers.zeros_init(), (width, 3)
+        weights = GruWeights(
+            input=self.param("gru_input", _blocks(nn.initializers.lecun_normal()), blocks),
+            input_bias=self.param("gru_input_bias", zeros, (3 * width,)),
+            hidden=self.param("gru_hidden", _blocks(nn.initializers.orthogonal()), blocks),
+            hidden_bias=self.param("gru_hidden_bias", zeros, (width,)),
+        )
+        keep = jnp.broadcast_to(~reset[..., None], embedded.shape[:-1]).astype(embedded.dtype)
         if hidden is None:
-            rows = (inputs.shape[0], -1)
-            flat = gru_sequence(
-                inputs.reshape(*rows, 3 * width), keep.reshape(rows), kernel_h, bias_h
-            )
-            output = flat.reshape(*inputs.shape[:-1], width)
+            rows = (embedded.shape[0], -1)
+            flat = gru_sequence(embedded.reshape(*rows, width), keep.reshape(rows), weights)
+            output = flat.reshape(embedded.shape)
         else:
-            output, _ = gru_step(inputs, hidden * keep[..., None], kernel_h, bias_h)
+            output = gru_step(embedded, hidden * keep[..., None], weights)
         return output, _head(self.sizes, output)
 
 

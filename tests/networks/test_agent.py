@@ -1,12 +1,14 @@
 """The agents' network against slow NumPy, its gradient against autodiff, and its two views."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from qllm_jax.config import AgentConfig
-from qllm_jax.networks import make_agent
+from qllm_jax.networks import gru_kernel, make_agent
+from qllm_jax.networks.gru_weights import GruWeights
 from qllm_jax.networks.recurrent import gru_sequence, gru_step
 
 N, A, F, H = 3, 4, 5, 6
@@ -81,28 +83,63 @@ def test_a_reset_forgets(agent, params):
 
 
 def test_the_written_gradient_is_autodiffs():
-    keys = jax.random.split(jax.random.key(2), 4)
-    arrays = (
-        jax.random.normal(keys[0], (5, 4, 3 * H)),
-        jax.random.normal(keys[1], (H, 3 * H)),
-        jax.random.normal(keys[2], (H,)),
+    x, keep, weights = gru_case(jax.random.key(2), 4, H)
+    expected = jax.jit(jax.grad(steps_total, argnums=(0, 2)))(x, keep, weights)
+    ours = jax.jit(jax.grad(sequence_total(gru_sequence), argnums=(0, 2)))(x, keep, weights)
+    chex.assert_trees_all_close(ours, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("rows", [32, 20])
+def test_the_gpu_kernels_agree_with_steps_run_by_run(rows):
+    # Pallas's interpreter runs the kernels here; the test below runs them compiled.
+    case = gru_cases(rows, 16)
+    fused = sequence_total(lambda *args: gru_kernel.fused_gru(*args, True))
+    for of in (lambda total: total, lambda total: jax.grad(total, argnums=(0, 2))):
+        got, expected = (jax.vmap(of(total))(*case) for total in (fused, steps_total))
+        chex.assert_trees_all_close(got, expected, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize(("rows", "width"), [(96, 64), (20, 32), (24, 16)])
+@pytest.mark.skipif(jax.default_backend() != "gpu", reason="needs a GPU: JAX_PLATFORMS=cuda,cpu")
+def test_on_a_gpu_the_kernels_agree_with_float32_to_the_rounding_of_tf32(rows, width):
+    case = gru_cases(rows, width)
+    assert gru_kernel.usable(width)
+    fused = sequence_total(lambda *args: gru_kernel.fused_gru(*args))
+    got = jax.jit(jax.vmap(jax.grad(fused, argnums=(0, 2))))(*case)
+    with jax.default_matmul_precision("highest"):
+        assert not gru_kernel.usable(width)
+        expected = jax.jit(jax.vmap(jax.grad(steps_total, argnums=(0, 2))))(*case)
+    for ours, exact in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        assert jnp.linalg.norm(ours - exact) < 3e-3 * jnp.linalg.norm(exact)
+
+
+def gru_cases(rows, width):
+    keys = jax.random.split(jax.random.key(3), 2)
+    return jax.vmap(lambda key: gru_case(key, rows, width))(keys)
+
+
+def gru_case(key, rows, width):
+    keys = jax.random.split(key, 6)
+    weights = GruWeights(
+        input=jax.random.normal(keys[0], (width, 3 * width)) / width**0.5,
+        input_bias=jax.random.normal(keys[1], (3 * width,)),
+        hidden=jax.random.normal(keys[2], (width, 3 * width)) / width**0.5,
+        hidden_bias=jax.random.normal(keys[3], (width,)),
     )
-    keep = (jax.random.uniform(keys[3], (5, 4)) < 0.7).astype(jnp.float32)
+    keep = (jax.random.uniform(keys[4], (5, rows)) < 0.7).astype(jnp.float32)
+    return jax.random.normal(keys[5], (5, rows, width)), keep, weights
 
-    def plain(inputs, kernel, bias):
-        hidden, seen = jnp.zeros((4, H)), []
-        for inputs_t, keep_t in zip(inputs, keep, strict=True):
-            hidden, _ = gru_step(inputs_t, hidden * keep_t[:, None], kernel, bias)
-            seen.append(hidden)
-        return jnp.sum(jnp.sin(jnp.stack(seen)))
 
-    def ours(inputs, kernel, bias):
-        return jnp.sum(jnp.sin(gru_sequence(inputs, keep, kernel, bias)))
+def steps_total(x, keep, weights):
+    hidden, seen = jnp.zeros(x.shape[1:]), []
+    for x_t, keep_t in zip(x, keep, strict=True):
+        hidden = gru_step(x_t, hidden * keep_t[:, None], weights)
+        seen.append(hidden)
+    return jnp.sum(jnp.sin(jnp.stack(seen)))
 
-    expected = jax.jit(jax.grad(plain, argnums=(0, 1, 2)))(*arrays)
-    got = jax.jit(jax.grad(ours, argnums=(0, 1, 2)))(*arrays)
-    for a, b in zip(got, expected, strict=True):
-        np.testing.assert_allclose(a, b, atol=2e-5)
+
+def sequence_total(sequence):
+    return lambda x, keep, weights: jnp.sum(jnp.sin(sequence(x, keep, weights)))
 
 
 def test_initialisation_is_orthogonal_gate_by_gate(params):
