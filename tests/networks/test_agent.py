@@ -94,9 +94,10 @@ def test_the_gpu_kernels_agree_with_steps_run_by_run(rows):
     # Pallas's interpreter runs the kernels here; the test below runs them compiled.
     case = gru_cases(rows, 16)
     fused = sequence_total(lambda *args: gru_kernel.fused_gru(*args, True))
-    for of in (lambda total: total, lambda total: jax.grad(total, argnums=(0, 2))):
-        got, expected = (jax.vmap(of(total))(*case) for total in (fused, steps_total))
-        chex.assert_trees_all_close(got, expected, rtol=1e-4, atol=2e-5)
+    with jax.default_matmul_precision("highest"):
+        for of in (lambda total: total, lambda total: jax.grad(total, argnums=(0, 2))):
+            got, expected = (jax.vmap(of(total))(*case) for total in (fused, steps_total))
+            chex.assert_trees_all_close(got, expected, rtol=1e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize(("rows", "width"), [(96, 64), (20, 32), (24, 16)])
@@ -111,6 +112,12 @@ def test_on_a_gpu_the_kernels_agree_with_float32_to_the_rounding_of_tf32(rows, w
         expected = jax.jit(jax.vmap(jax.grad(steps_total, argnums=(0, 2))))(*case)
     for ours, exact in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
         assert jnp.linalg.norm(ours - exact) < 3e-3 * jnp.linalg.norm(exact)
+
+
+def test_the_kernels_lower_for_a_gpu_from_here():
+    gradients = jax.vmap(jax.grad(sequence_total(gru_kernel.fused_gru), argnums=(0, 2)))
+    lowered = jax.jit(gradients).trace(*gru_cases(96, 64)).lower(lowering_platforms=("cuda",))
+    assert lowered.as_text().count("triton") >= 2  # forward and backward
 
 
 def gru_cases(rows, width):
