@@ -92,14 +92,19 @@ def check_like(run, alone):
     assert (run / "checkpoints" / "params").is_dir()
 
 
-def test_two_hosts_leave_one_run(start, alone, tmp_path):
-    first, second = outputs(as_hosts(start, *TRAIN, f"runner.output_dir={tmp_path}"))
+def finish(processes):
+    first, second = outputs(processes)
     assert "IQM" in first
     assert "IQM" not in second  # one of them speaks
+
+
+@pytest.mark.nightly
+def test_two_hosts_leave_one_run(start, alone, tmp_path):
+    finish(as_hosts(start, *TRAIN, f"runner.output_dir={tmp_path}"))
     check_like(run_directory(tmp_path), alone)
 
 
-def test_killed_hosts_continue_their_shares(start, alone, tmp_path):
+def test_killed_hosts_continue_their_shares_and_leave_one_run(start, alone, tmp_path):
     processes = as_hosts(start, *TRAIN, f"runner.output_dir={tmp_path}")
     end = time.monotonic() + 200
     while time.monotonic() < end and len(list(tmp_path.rglob("hosts/*/checkpoints/state/*"))) < 2:
@@ -110,7 +115,7 @@ def test_killed_hosts_continue_their_shares(start, alone, tmp_path):
     run = run_directory(tmp_path)
     (message,) = (start("resume", run).communicate(timeout=100)[0],)
     assert "several hosts" in message
-    outputs(as_hosts(start, "resume", run))
+    finish(as_hosts(start, "resume", run))
     check_like(run, alone)
 
 

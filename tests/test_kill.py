@@ -78,7 +78,9 @@ def kill_when(process, ready):
     return killed
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.nightly)]
+)
 def test_a_polite_signal_ends_a_training_after_a_chunk_with_its_report(command, tmp_path, number):
     long = [*TRAIN, "runner.num_env_steps=40000", "runner.num_evaluations=200"]
     process = command(*long, "checkpoint.interval_s=600", f"runner.output_dir={tmp_path}")
