@@ -36,7 +36,7 @@ lint: install-dev
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lock: install-dev
 	$(BIN)/python -m pip install --quiet uv

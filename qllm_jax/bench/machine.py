@@ -18,7 +18,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from qllm_jax.runtime import available_cores
-from qllm_jax.training import matmul_precision_scope
+from qllm_jax.training import matmul_precision_scope, precision_used
 
 _REPEATS = 5
 
@@ -72,7 +72,7 @@ def measure_machine(devices: Sequence[jax.Device], matmul_precision: str) -> Mac
         processor=processor_name(),
         num_cores=available_cores(),
         load=load,
-        matmul_precision=matmul_precision,
+        matmul_precision=precision_used(matmul_precision, devices[0].platform),
         matmul_flops_per_s=len(devices) * 2.0 * size**3 / product_s,
         bytes_per_s=len(devices) * 8.0 * elements / moved_s,
         versions={"python": platform.python_version(), "jax": jax.__version__},

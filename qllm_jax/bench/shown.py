@@ -68,10 +68,10 @@ def _throughput_table(result: BenchResult) -> Table:
 
 
 def describe(machine: Machine) -> str:
-    """Such as "2 × cpu (Intel Xeon, 2 cores, load 0.4), highest precision, JAX 0.10.2"."""
+    """Such as "2 × cpu (Intel Xeon, 2 cores, load 0.4), float32 products, JAX 0.10.2"."""
     return (
         f"{machine.num_devices} × {machine.device} ({machine.processor}, {machine.num_cores} "
-        f"cores, load {machine.load:.1f}), {machine.matmul_precision} precision, "
+        f"cores, load {machine.load:.1f}), {machine.matmul_precision} products, "
         f"JAX {machine.versions['jax']}"
     )
 

@@ -82,7 +82,7 @@ def provenance_section(data: ReportData) -> str:
         facts_html(
             {
                 "device": data.device,
-                "matmul precision": data.precision,
+                "matrix products": data.precision,
                 "versions": versions,
                 "seed ids": _short(seeds.pop()) if len(seeds) == 1 else "",
                 "run directories": ", ".join(

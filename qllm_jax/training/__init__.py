@@ -22,12 +22,13 @@ candidate-major, for a mixer made with K functions:
 
 from qllm_jax.learning import NetworkParams
 from qllm_jax.training.checkpoint import load_params, save_params
-from qllm_jax.training.chunk import make_program, matmul_precision_scope
+from qllm_jax.training.chunk import make_program
 from qllm_jax.training.episode import EpisodeTrace, record_episode
 from qllm_jax.training.fleet import most_runs
 from qllm_jax.training.learners import get_learner
 from qllm_jax.training.output import ChunkReport, TrainingOutput
 from qllm_jax.training.paused import Paused, join_paused
+from qllm_jax.training.precision import matmul_precision_scope, precision_used
 from qllm_jax.training.runner import params_struct, run_rungs, run_training
 from qllm_jax.training.runs import (
     Hyper,
@@ -57,6 +58,7 @@ __all__ = [
     "mixer_scale",
     "most_runs",
     "params_struct",
+    "precision_used",
     "record_episode",
     "run_rungs",
     "run_training",

@@ -19,11 +19,11 @@ from qllm_jax.tasks.spec import Outcome
 from qllm_jax.training.evaluation import EvaluationMetrics, evaluate
 from qllm_jax.training.learners import get_learner
 from qllm_jax.training.placement import Placement
+from qllm_jax.training.precision import matmul_precision_scope
 from qllm_jax.training.runs import Hyper
 from qllm_jax.training.state import Program, RunState, init_networks, init_state
 from qllm_jax.training.step import UpdateMetrics, epsilon_at, no_metrics
 
-_PRECISION = {"highest": "highest", "tf32": "tensorfloat32", "bf16": "bfloat16"}
 # On the CPU XLA leaves full vectors unused unless asked; and more of LLVM's passes than the first
 # level's cost a third of the compile time without making a program faster.
 _CPU_OPTIONS: dict[str, Any] = {
@@ -223,11 +223,6 @@ class CompiledChunk:
         """The same program for other runs, as many on the same devices."""
         assert len(placement.runs) == len(self.placement.runs), "one program has one size"
         return CompiledChunk(self.executable, placement, *_traced(placement))
-
-
-def matmul_precision_scope(name: str) -> Any:
-    """Trace matrix products at `highest`, `tf32` or `bf16` precision inside a `with`."""
-    return jax.default_matmul_precision(_PRECISION[name])
 
 
 def compile_chunk(program: Program, placement: Placement, matmul_precision: str) -> CompiledChunk:

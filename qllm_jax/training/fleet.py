@@ -26,6 +26,7 @@ from qllm_jax.training.chunk import (
     state_struct,
 )
 from qllm_jax.training.placement import Placement, local_devices, place_runs
+from qllm_jax.training.precision import precision_used
 from qllm_jax.training.refill import make_refill
 from qllm_jax.training.runs import Runs
 from qllm_jax.training.state import Program, RunState
@@ -161,6 +162,12 @@ class Fleet:
     def num_waves(self) -> int:
         """1 where everything fits."""
         return len(self._waves)
+
+    @property
+    def precision(self) -> str:
+        """Of the matrix products that are computed."""
+        platform = self._waves[0].placement.devices[0].platform
+        return precision_used(self._config.matmul_precision, platform)
 
     def describe(self) -> str:
         """What the runs are on, with a word on waves."""

@@ -240,7 +240,7 @@ class TrainingLoop:
             if self._program.algorithm.uses_replay
             else 0,
             devices=self._fleet.describe(),
-            matmul_precision=self._config.runner.matmul_precision,
+            matmul_precision=self._fleet.precision,
             versions=versions(),
         )
 

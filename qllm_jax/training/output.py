@@ -63,7 +63,7 @@ class TrainingOutput:
         env_steps_per_second: Over all runs, in `run_s`; NaN where no step was taken.
         replay_bytes_per_run: Memory of one run's replay; 0 where the learner keeps none.
         devices: What it ran on and how runs were spread.
-        matmul_precision: As set.
+        matmul_precision: Of what was computed: `float32`, `tf32` or `bf16`.
         versions: Of Python, JAX and the packages that numbers depend on.
     """
 
