@@ -80,7 +80,7 @@ np.concatenate([q, [1.0, 2.0]]) | np.stack([q, [1.0, 2.0, 3.0]]) | np.hstack([[0
 np.size(x) * q | np.size(x, axis=1) * q | np.size(x, 0) * q | np.shape(x)[1] * q | np.ndim(x) * q | x[x > 0].size * q
 np.linalg.cholesky(x[:, :3] + 9 * np.eye(3))
 x[[0, 2]] | np.quantile(x, [0.2, 0.7], axis=1) | np.clip(x, a_min=0, a_max=1) | np.float64(2.0) * x | np.array(x, dtype=np.float64) | np.max([q[0], q[1]]) | x.copy() | np.copy(x)
-np.mean([q[0], q[2]]) | np.sum([q[0], 2.0]) | np.maximum.accumulate(v) | np.minimum.accumulate(x, axis=1) | np.trapezoid(v)
+np.mean([q[0], q[2]]) | np.sum([q[0], 2.0]) | np.maximum.accumulate(v) | np.minimum.accumulate(x, axis=1) | np.trapezoid(v) | np.trapezoid(x, np.linspace(0.0, 1.0, 4) ** 2, axis=1)
 np.linalg.norm(x, axis=(0, 1)) | np.dot(x, x.T) | np.finfo(np.float32).eps + x | np.float32(x) | np.asarray(q, dtype=np.float32)
 scipy.special.expit(x) | scipy.special.softmax(x, axis=1) | scipy.special.log_softmax(x, axis=-1) | scipy.special.logsumexp(x, axis=1) | scipy.special.xlogy(q * q, q * q + 1) | scipy.special.entr(scipy.special.softmax(q))
 scipy.special.erf(x) | scipy.special.rel_entr(scipy.special.softmax(q), scipy.special.softmax(-q)) | scipy.linalg.block_diag(np.eye(2), q) | scipy.spatial.distance.cdist(x, x[:2] + 1) | scipy.spatial.distance.cdist(x, x, "cityblock")

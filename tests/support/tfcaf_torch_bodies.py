@@ -22,6 +22,9 @@ BODIES = {
     "dict-loop": 'd = {"a": q, "b": s[:, 1:4]}\nw = 0\nfor k, x in d.items():\n    w = w + x',
     "list-append": "p = []\nfor i in range(3):\n    p.append(q[:, i] * s[:, i])\nw = torch.stack(p, 1)",
     "list-of-lists": "g = [[0, 1], [2]]\nw = q.clone()\nfor c in g:\n    w[:, c] *= len(c)",
+    "list-sorted": "p = [2, 0, 1]\np.sort()\nr = [(q[:, k], k) for k in p]\nr.sort(key=lambda t: -t[1])\nw = torch.stack([a * s[:, k] for a, k in r], 1)",
+    "list-replaced": "p = [q, q * s[:, :1], s[:, :3]]\nu = p\np[:] = [p[2] * 2, p[0]]\nw = u[0] * u[1] + len(u)",
+    "dict-spread": 'o = {"k": 2.0, "m": q}\nd = {"k": 1.0, **o, "e": s[:, :3]}\ndef f(k, m, e):\n    return m * k + e\nw = f(**d) + f(**{**d, "k": 0.5})',
     "constants": "stride, eps = 4, 1e-8\nw = q / (s[:, ::stride].abs() + eps + 1)",
     # -- masks of constants ---------------------------------------------------------------------
     "where-alone": "i, j = torch.where(~torch.eye(3, dtype=torch.bool))\nw = q * (s[:, i] - s[:, j]).abs().view(-1, 3, 2).sum(2)",

@@ -162,7 +162,8 @@ def _reversed(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
     return Sequence(items[::-1], "reversed", code_of("reversed", args))
 
 
-def _sorted(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
+def sorted_items(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Sequence:
+    """`sorted` by static values, or by a key that gives static values."""
     expect(run, "sorted", args, (1,))
     items = items_of(run, args[0], "sorted")
     key = kwargs.get("key")
@@ -227,7 +228,7 @@ def _extreme(name: str) -> Handler:
     def handler(run: Run, args: list[Value], kwargs: dict[str, Value]) -> Value:
         if kwargs and set(kwargs) == {"key"} and len(args) == 1:
             reverse = {"reverse": static(True)} if name == "max" else {}
-            ordered = _sorted(run, args, {**kwargs, **reverse})
+            ordered = sorted_items(run, args, {**kwargs, **reverse})
             if isinstance(ordered, Sequence) and ordered.items:
                 return ordered.items[0]
         if kwargs:
@@ -345,7 +346,7 @@ _HANDLERS: dict[str, Handler] = {
     "zip": _zip,
     "enumerate": _enumerate,
     "reversed": _reversed,
-    "sorted": _sorted,
+    "sorted": sorted_items,
     "list": _make_list("list"),
     "tuple": _make_list("tuple"),
     "dict": _dict,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qllm_jax.tfcaf import code as c
+from qllm_jax.tfcaf.interpreter.builtin_functions import sorted_items
 from qllm_jax.tfcaf.interpreter.expressions import check_items, plain, static_key
 from qllm_jax.tfcaf.interpreter.forms import check_weight, emittable, item_of, named
 from qllm_jax.tfcaf.interpreter.state import Run
@@ -13,7 +14,8 @@ def _unknown(run: Run, owner: Value, name: str) -> Exception:
     return run.refuse(
         "unknown-operation",
         f"`.{name}` of {describe(owner)} is not known.",
-        "Lists have append, extend, insert, pop, index and count; dicts keys, values, items, get.",
+        "Lists have append, extend, insert, pop, sort, index and count; dicts keys, values, items "
+        "and get.",
     )
 
 
@@ -21,9 +23,11 @@ def call_list_method(
     run: Run, owner: Sequence, name: str, args: list[Value], kwargs: dict[str, Value]
 ) -> Value:
     """`list.append` and its like; the emitted list is changed as the author's is."""
-    if kwargs:
+    if kwargs and name != "sort":
         raise _unknown(run, owner, name)
     match name, args:
+        case "sort", []:
+            replace_items(run, owner, sorted_items(run, [owner], kwargs))
         case "append", [item]:
             _change(run, owner, name, item)
             owner.items.append(_owned(owner, len(owner.items), item))
@@ -69,6 +73,16 @@ def call_list_method(
     check_items(run, len(owner.items))
     check_weight(owner, run.line)
     return static(None)
+
+
+def replace_items(run: Run, owner: Sequence, new: Sequence) -> None:
+    """`owner[:] = new`: the list stays the same one under all its names."""
+    _require_changeable(run, owner, "[:]")
+    run.emit(f"{owner.code.text}[:] = {new.code.text}")
+    owner.items[:] = [item_of(new, index) for index in range(len(new.items))]
+    _renumber(owner)
+    check_items(run, len(owner.items))
+    check_weight(owner, run.line)
 
 
 def refuse_global_change(run: Run, owner: Sequence | Mapping) -> None:

@@ -87,7 +87,12 @@ def _dict(run: Run, node: ast.Dict) -> Value:
     parts = []
     for key_node, value_node in zip(node.keys, node.values, strict=True):
         if key_node is None:
-            raise run.refuse("star-arguments", "Dicts are not spread.", "List the entries.")
+            spread = run.evaluate(value_node)
+            if not isinstance(spread, Mapping):
+                raise run.refuse("star-arguments", "Only a dict is spread.", "List the entries.")
+            entries |= spread.entries
+            parts.append(f"**{spread.code.within(c.BIT_OR)}")
+            continue
         key, value = run.evaluate(key_node), run.evaluate(value_node)
         entries[static_key(run, key)] = value
         parts.append(f"{key.code.within(c.TERNARY)}: {value.code.within(c.TERNARY)}")

@@ -11,7 +11,7 @@ import dataclasses
 from qllm_jax.tfcaf import code as c
 from qllm_jax.tfcaf.code import Code
 from qllm_jax.tfcaf.interpreter import indexing, mutation
-from qllm_jax.tfcaf.interpreter.containers import refuse_global_change
+from qllm_jax.tfcaf.interpreter.containers import refuse_global_change, replace_items
 from qllm_jax.tfcaf.interpreter.expressions import static_key
 from qllm_jax.tfcaf.interpreter.forms import emittable, named
 from qllm_jax.tfcaf.interpreter.iteration import unpacked
@@ -21,6 +21,7 @@ from qllm_jax.tfcaf.values import (
     Array,
     Mapping,
     Sequence,
+    SliceValue,
     Static,
     Value,
     describe,
@@ -104,6 +105,8 @@ def _store_item(run: Run, target: ast.Subscript, value: Value) -> None:
     owner = run.evaluate(target.value)
     index = run.evaluate(target.slice)
     match owner:
+        case Sequence(kind="list") if _is_whole(index) and isinstance(value, Sequence):
+            replace_items(run, owner, value)
         case Sequence(kind="list"):
             _store_list_item(run, owner, index, value)
         case Mapping():
@@ -119,6 +122,11 @@ def _store_item(run: Run, target: ast.Subscript, value: Value) -> None:
             raise run.refuse(
                 "type", f"An item of {describe(owner)} is assigned.", "Use a list or an array."
             )
+
+
+def _is_whole(index: Value) -> bool:
+    """Whether an index is `:`."""
+    return isinstance(index, SliceValue) and not any((index.start, index.stop, index.step))
 
 
 def _store_list_item(run: Run, owner: Sequence, index: Value, value: Value) -> None:

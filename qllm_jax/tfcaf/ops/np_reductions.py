@@ -348,12 +348,16 @@ def bincount(ctx: OpCall, x: Value, weights: Value, minlength: Value) -> Value:
 @both("trapezoid", "x|y, t|x=None, dx=1.0, axis=-1")
 @op("torch", "torch.trapezoid torch.trapz", "x|y, t|x=None, *, dx=1.0, axis|dim=-1")
 def trapezoid(ctx: OpCall, x: Value, t: Value, dx: Value, axis: Value) -> Value:
-    """Integral by the trapezoidal rule, with constant spacing."""
+    """Integral by the trapezoidal rule, with constant spacing or between sample points."""
     x = ctx.array(x)
     number = ctx.axis(x, axis)
     ctx.refuse_mixing(x, [number])
-    if not ctx.is_none(t):
-        raise ctx.refuse("argument", "sample points are not supported.", "Use constant spacing.")
-    options = {"dx": ctx.number(dx), "axis": number}
-    code = c.call("jnp.trapezoid", [x], options)
-    return ctx.result(reduced_shape(x, (number,), False), as_float(x.dtype), code, x)
+    shape = reduced_shape(x, (number,), False)
+    if ctx.is_none(t):
+        code = c.call("jnp.trapezoid", [x], {"dx": ctx.number(dx), "axis": number})
+        return ctx.result(shape, as_float(x.dtype), code, x)
+    points = ctx.array(t)
+    if not same_shape(points.shape, (x.shape[number],)) and not same_shape(points.shape, x.shape):
+        raise ctx.refuse("shape", "the sample points differ in shape.", "Give one per value.")
+    code = c.call("jnp.trapezoid", [x, points], {"axis": number})
+    return ctx.result(shape, as_float(ctx.promote(x, points)), code, x, points)

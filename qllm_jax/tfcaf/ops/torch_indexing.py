@@ -127,23 +127,34 @@ def scatter(
         if source.ndim and not same_dim(source.shape[a], want):
             raise ctx.refuse("shape", f"axis {a} of the source differs.", "Match the index.")
     np_indexing.check_indices(ctx, index, ctx.fixed_size(x, along))
-    how = "add" if "scatter_add" in ctx.name else "set"
+    how = "sum" if "scatter_add" in ctx.name else "set"
     if reduce is not None and not ctx.is_none(reduce):
-        kinds = {
-            "sum": "add",
-            "add": "add",
-            "prod": "multiply",
-            "multiply": "multiply",
-            "amax": "max",
-            "amin": "min",
-        }
-        if ctx.string(reduce) not in kinds or (include_self and not ctx.bool(include_self)):
-            raise ctx.refuse("argument", "this reduction is not supported.", "Use 'sum'.")
-        how = kinds[ctx.string(reduce)]
-    source = ctx.cast(source, x.dtype)
+        how = "sum" if ctx.string(reduce) == "add" else ctx.string(reduce)
+    if how not in _SCATTERED_BY or (how == "mean" and x.dtype != "float"):
+        raise ctx.refuse("argument", "this reduction is not supported.", "Use 'sum'.")
     grid = _grid(ctx, index, along)
-    code = c.method(c.subscript(c.attribute(x.code, "at"), grid), how, [source.code], {})
+    start, counted = x.code, 1.0
+    if include_self is not None and not ctx.bool(include_self):
+        if x.dtype != "float":
+            raise ctx.refuse("dtype", "without itself it reduces floats.", "Cast to float.")
+        start, counted = _at(start, grid, "set", c.Code(_REDUCTION_OF_NOTHING[how])), 0.0
+    source = ctx.cast(source, x.dtype)
+    code = _at(start, grid, _SCATTERED_BY[how], source.code)
+    if how == "mean":
+        ones = c.call("jnp.full_like", [x, c.literal(counted)], {})
+        counts = c.call("jnp.maximum", [_at(ones, grid, "add", c.literal(1.0)), c.literal(1.0)], {})
+        code = c.Code(f"{code.within(c.TIMES)} / {counts.within(c.POWER)}", c.TIMES)
     return ctx.result(x.shape, x.dtype, code, x, source)
+
+
+# Not "prod": JAX has no gradient of products at positions that may repeat.
+_SCATTERED_BY = {"set": "set", "sum": "add", "mean": "add", "amax": "max", "amin": "min"}
+_REDUCTION_OF_NOTHING = {"sum": "0.0", "mean": "0.0", "amax": "-jnp.inf", "amin": "jnp.inf"}
+
+
+def _at(array: c.Code, grid: str, how: str, given: c.Code) -> c.Code:
+    """`array.at[grid].how(given)`."""
+    return c.method(c.subscript(c.attribute(array, "at"), grid), how, [given], {})
 
 
 def _grid(ctx: OpCall, index: Array, along: int) -> str:
