@@ -80,7 +80,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--iterations", type=int, default=400)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--replay-dtype", default="float32")
-    parser.add_argument("--matmul-precision", default="highest", help="of ours; tf32 is JAX's own")
+    parser.add_argument("--matmul-precision", default="tf32", help="of ours")
     parser.add_argument("--jaxmarl", type=Path, help="checkout of JaxMARL to measure beside ours")
     parser.add_argument("--python", default=sys.executable, help="interpreter for its scripts")
     parser.add_argument("--set", default="{}", help="JSON of JaxMARL's settings not as published")
