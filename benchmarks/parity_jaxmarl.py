@@ -26,6 +26,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from jaxmarl_agents import read_agents
+from jaxmarl_cases import CASES, Case, check_equal, their_settings
 
 from qllm_jax.compose import compose_config
 from qllm_jax.config import Config
@@ -40,85 +41,7 @@ from qllm_jax.training.learners import get_learner
 from qllm_jax.types import Params
 
 NUM_EPISODES = 512
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """An algorithm in both programs.
-
-    Attributes:
-        script: JaxMARL's, by kind of environment.
-        ours: Overrides of our configuration.
-        theirs: Our values, by the names of the script's settings that follow them.
-        changed: Settings of the script that are neither published nor in `theirs`.
-        equal: Our values, by the names of settings that must have them as published on MPE.
-    """
-
-    script: dict[str, str]
-    ours: tuple[str, ...]
-    theirs: dict[str, str] = dataclasses.field(default_factory=dict)
-    changed: dict[str, object] = dataclasses.field(default_factory=dict)
-    equal: dict[str, str] = dataclasses.field(default_factory=dict)
-
-
-_WINDOWS = {"NUM_ENVS": "learner.num_envs"}
-_COMMON = {
-    "LR": "learner.lr",
-    "LR_LINEAR_DECAY": "learner.lr_linear_decay",
-    "GAMMA": "learner.discount",
-    "MAX_GRAD_NORM": "learner.max_grad_norm",
-    "EPS_START": "learner.epsilon_start",
-    "EPS_FINISH": "learner.epsilon_finish",
-    "EPS_DECAY": "learner.epsilon_decay_fraction",
-}
-_Q = {
-    **_COMMON,
-    "HIDDEN_SIZE": "agent.hidden_dim",
-    "BUFFER_SIZE": "learner.replay_capacity",
-    "BUFFER_BATCH_SIZE": "learner.batch_size",
-    "NUM_EPOCHS": "learner.updates_per_window",
-    "TARGET_UPDATE_INTERVAL": "learner.target_update_interval",
-}
-CASES = {
-    # Learning starts in the same iteration, JaxMARL's 49th of 8 × 26 slots.
-    **{
-        name: Case(
-            script={"mpe": f"{name}_rnn", "smax": f"{name}_rnn"},
-            ours=("learner=dqn", f"mixer={name}", f"learner.learning_starts={49 * 200}"),
-            theirs=_WINDOWS,
-            equal=_Q,
-        )
-        for name in ("vdn", "qmix")
-    },
-    "pqn_vdn": Case(
-        script={"mpe": "pqn_vdn_rnn", "smax": "pqn_vdn_rnn"},
-        ours=("learner=pqn", "mixer=vdn"),
-        theirs={**_WINDOWS, "HIDDEN_SIZE": "agent.hidden_dim"},
-        changed={
-            "NUM_MINIBATCHES": 4,
-            "NUM_LAYERS": 1,
-            "NORM_TYPE": "layer_norm",
-            "NORM_INPUT": False,
-        },
-        equal={**_COMMON, "LAMBDA": "learner.td_lambda"},
-    ),
-    "mappo": Case(
-        script={"mpe": "mappo_rnn_mpe", "smax": "mappo_rnn_smax"},
-        ours=("learner=mappo", "mixer=vdn", "agent.hidden_dim=128", "agent.append_agent_id=false"),
-        theirs=_WINDOWS,
-        equal={
-            "GRU_HIDDEN_DIM": "agent.hidden_dim",
-            "LR": "learner.lr",
-            "ANNEAL_LR": "learner.lr_linear_decay",
-            "GAMMA": "learner.discount",
-            "GAE_LAMBDA": "learner.td_lambda",
-            "CLIP_EPS": "learner.clip_epsilon",
-            "ENT_COEF": "learner.entropy_coef",
-            "VF_COEF": "learner.value_coef",
-            "MAX_GRAD_NORM": "learner.max_grad_norm",
-        },
-    ),
-}
+_DEFAULT = ["vdn", "qmix", "pqn_vdn", "mappo"]
 
 
 def main() -> None:
@@ -127,7 +50,7 @@ def main() -> None:
     parser.add_argument("--jaxmarl", type=Path, required=True, help="checkout of JaxMARL")
     parser.add_argument("--python", default=sys.executable, help="interpreter for its scripts")
     parser.add_argument("--task", default="mpe/simple_spread", help="or smax/3m")
-    parser.add_argument("--algorithms", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--algorithms", nargs="+", choices=list(CASES), default=_DEFAULT)
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--transitions", type=int, default=500_000, help="per seed, at least")
     parser.add_argument(
@@ -217,11 +140,7 @@ def train_theirs(
         ValueError: A setting that is said to be equal is not.
     """
     kind = args.task.split("/")[0]
-    settings = {name: value_of(config, path) for name, path in case.theirs.items()}
-    settings |= {"NUM_STEPS": window, **case.changed}
-    if kind == "smax":
-        settings["MAP_NAME"] = args.task.split("/")[1]
-        settings |= {name: value_of(config, path) for name, path in case.equal.items()}
+    settings = their_settings(case, config, args.task, window)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "params.npz"
         driver = Path(__file__).with_name("jaxmarl_driver.py")
@@ -238,18 +157,9 @@ def train_theirs(
             # pool of two: give it more threads than cores.
             env={**os.environ, "NPROC": "8"},
         )
-        used = json.loads(done.stdout.splitlines()[-1])["config"]
-        for name, ours in case.equal.items():
-            if used[name] != value_of(config, ours):
-                raise ValueError(f"{name} is {used[name]}, {ours} is {value_of(config, ours)}")
+        check_equal(case, config, json.loads(done.stdout.splitlines()[-1])["config"])
         agent, params = read_agents(path, spec.env.num_agents, args.seeds)
     return agent, params, settings
-
-
-def value_of(config: Config, path: str) -> object:
-    """The value at a dotted path such as `learner.lr`."""
-    section, key = path.split(".")
-    return getattr(getattr(config, section), key)
 
 
 def evaluate(agent: Agent, all_params: list[Params], config: Config, spec: TaskSpec) -> np.ndarray:

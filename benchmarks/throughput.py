@@ -1,14 +1,15 @@
 """Environment steps per second and compile time, against seeds and devices; JaxMARL beside it.
 
-    python benchmarks/throughput.py [--seeds 1 4 16] [--devices 1 2] [--mixers qmix vdn]
+    python benchmarks/throughput.py [--seeds 1 4 16] [--devices 1 2] [--algorithms qmix pqn_vdn]
     python benchmarks/throughput.py --jaxmarl CHECKOUT [--python INTERPRETER]
 
 Every measurement is a process of its own: a whole training of `--iterations` iterations from its
 first window, compiled ahead of time, run `--repeats` times. On the CPU `--devices` is the number of
 forced XLA devices. JaxMARL's script is imported from the checkout by `jaxmarl_driver.py` and runs
-under an interpreter that has what it imports. Both do 8 environments × 26 slots and one gradient
-step of 32 windows per iteration, and start to learn in the same iteration. Speed is compared with
-evaluation off there and one episode of it here; compile time with evaluation in both, as published.
+under an interpreter that has what it imports. Both do the same work by `jaxmarl_cases.py`, such as
+8 environments × 26 slots and one gradient step of 32 windows per iteration, and start to learn in
+the same iteration; `tfcaf` is compared with their QMIX, what one would run instead. Speed is
+compared with evaluation off there and one episode of it here; compile time with evaluation in both.
 The unit that is the same for both is the window: the ratio compares windows per second. Own
 processor seconds per window are shown too, as they depend less on what else runs.
 """
@@ -24,10 +25,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from jaxmarl_cases import CASES, check_equal, their_settings
+
+from qllm_jax.compose import compose_config
+from qllm_jax.config import Config
+
 TASK = "mpe/simple_spread"
-NUM_ENVS, EPISODE = 8, 25
+EPISODE = 25
 _ATTEMPTS = 3  # per process
-_THEIR_SCRIPT = {"tfcaf": "qmix"}  # what one would run instead; for others their namesake
+_RIVALS = {**{name: name for name in CASES}, "tfcaf": "qmix"}  # ours, and theirs beside it
 _POOL = 4  # threads in the pool of JaxMARL's process
 
 
@@ -35,19 +41,19 @@ def main() -> None:
     """Measure every combination, print a table, write the JSON."""
     args = parse()
     if args.worker:
-        print(json.dumps(measure_here(args.mixers[0], args.seeds[0], args)))
+        print(json.dumps(measure_here(args.algorithms[0], args.seeds[0], args)))
         return
     rows: list[dict[str, Any]] = []
     measured: dict[tuple[str, int], dict[str, Any]] = {}  # JaxMARL's
-    for mixer in args.mixers:
+    for name in args.algorithms:
         for seeds in args.seeds:
-            script = _THEIR_SCRIPT.get(mixer, mixer)
-            if args.jaxmarl and (script, seeds) not in measured:
-                measured[script, seeds] = measure_jaxmarl(script, seeds, args)
-                rows.append(measured[script, seeds])
-            theirs = measured.get((script, seeds))
+            rival = _RIVALS[name]
+            if args.jaxmarl and (rival, seeds) not in measured:
+                measured[rival, seeds] = measure_jaxmarl(rival, seeds, args)
+                rows.append(measured[rival, seeds])
+            theirs = measured.get((rival, seeds))
             for devices in args.devices:
-                row = measure_ours(mixer, seeds, devices, args)
+                row = measure_ours(name, seeds, devices, args)
                 if theirs:
                     row["ratio"] = row["windows_per_s"] / theirs["windows_per_s"]
                 if theirs and not args.speed_only:
@@ -72,9 +78,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--mixers", nargs="+", default=["qmix"], choices=["qmix", "vdn", "iql", "tfcaf"]
-    )
+    parser.add_argument("--algorithms", nargs="+", default=["qmix"], choices=list(_RIVALS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 4, 16])
     parser.add_argument("--devices", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--iterations", type=int, default=400)
@@ -93,11 +97,25 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure_here(mixer_name: str, num_seeds: int, args: argparse.Namespace) -> dict[str, Any]:
+def config_of(name: str, seeds: int, args: argparse.Namespace) -> Config:
+    """Our configuration of an algorithm."""
+    ours = CASES[_RIVALS[name]].ours
+    if name == "tfcaf":
+        ours = (*(setting for setting in ours if not setting.startswith("mixer=")), "mixer=tfcaf")
+    overrides = [
+        *(f"task={TASK}", *ours, f"learner.replay_dtype={args.replay_dtype}"),
+        *(f"runner.num_seeds={seeds}", f"runner.matmul_precision={args.matmul_precision}"),
+        *("runner.num_evaluations=1", "runner.num_eval_episodes=1"),
+    ]
+    num_envs = compose_config(overrides).learner.num_envs
+    steps = args.iterations * num_envs * EPISODE
+    return compose_config([*overrides, f"runner.num_env_steps={steps}"])
+
+
+def measure_here(name: str, num_seeds: int, args: argparse.Namespace) -> dict[str, Any]:
     """Compile and run in this process."""
     import jax
 
-    from qllm_jax.config import Config, LearnerConfig, MixerConfig, RunnerConfig
     from qllm_jax.jobs.session import Training
     from qllm_jax.tasks import get_task
     from qllm_jax.training import runs_for_seeds
@@ -107,17 +125,7 @@ def measure_here(mixer_name: str, num_seeds: int, args: argparse.Namespace) -> d
 
     spec = get_task(TASK)
     env = spec.env
-    config = Config(
-        mixer=MixerConfig(name=mixer_name),
-        learner=LearnerConfig(learning_starts=49 * 200, replay_dtype=args.replay_dtype),
-        runner=RunnerConfig(
-            num_seeds=num_seeds,
-            num_env_steps=args.iterations * NUM_ENVS * EPISODE,
-            num_evaluations=1,
-            num_eval_episodes=1,
-            matmul_precision=args.matmul_precision,
-        ),
-    )
+    config = config_of(name, num_seeds, args)
     mixer, scale = Training.named_by(config, spec).mixer()
     program = make_program(env, mixer, config)
     placement = place_runs(runs_for_seeds(config, scale), jax.local_devices())
@@ -147,22 +155,26 @@ def measure_here(mixer_name: str, num_seeds: int, args: argparse.Namespace) -> d
     }
 
 
-def measure_ours(mixer: str, seeds: int, devices: int, args: argparse.Namespace) -> dict[str, Any]:
+def measure_ours(name: str, seeds: int, devices: int, args: argparse.Namespace) -> dict[str, Any]:
     """One process of ours on `devices` devices."""
-    command = [sys.executable, __file__, "--worker", "--mixers", mixer, "--seeds", str(seeds)]
+    command = [sys.executable, __file__, "--worker", "--algorithms", name, "--seeds", str(seeds)]
     command += ["--iterations", str(args.iterations), "--repeats", str(args.repeats)]
     command += ["--replay-dtype", args.replay_dtype]
     command += ["--matmul-precision", args.matmul_precision]
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
     measured = run_json(command, {"XLA_FLAGS": flags.strip()}, args.timeout)
-    return rates("qllm_jax", mixer, seeds, devices, EPISODE, measured, args)
+    num_envs = config_of(name, seeds, args).learner.num_envs
+    windows = args.iterations * num_envs * seeds
+    return row_of("qllm_jax", name, seeds, devices, windows, EPISODE, measured)
 
 
-def measure_jaxmarl(mixer: str, seeds: int, args: argparse.Namespace) -> dict[str, Any]:
+def measure_jaxmarl(name: str, seeds: int, args: argparse.Namespace) -> dict[str, Any]:
     """One process of JaxMARL's script."""
+    case, config = CASES[name], config_of(name, seeds, args)
+    settings = their_settings(case, config, TASK, EPISODE + 1) | json.loads(args.set)
     driver = str(Path(__file__).with_name("jaxmarl_driver.py"))
-    command = [args.python, driver, str(args.jaxmarl), f"{mixer}_rnn", "--seeds", str(seeds)]
-    command += ["--set", args.set]
+    command = [args.python, driver, str(args.jaxmarl), case.script["mpe"], "--seeds", str(seeds)]
+    command += ["--set", json.dumps(settings)]
     command += ["--iterations", str(args.iterations), "--repeats", str(args.repeats)]
     # Its batched QR waits on the thread pool that it occupies; more places in it end the wait. The
     # script still runs on one device.
@@ -173,26 +185,28 @@ def measure_jaxmarl(mixer: str, seeds: int, args: argparse.Namespace) -> dict[st
     if not args.speed_only:
         whole = run_json([*command, "--evaluation", "--compile-only"], environment, args.timeout)
         measured["compile_with_evaluation_s"] = whole["compile_s"] + whole["trace_s"]
-    row = rates("jaxmarl", mixer, seeds, 1, measured["steps_per_window"], measured, args)
+    if args.set == "{}":
+        check_equal(case, config, measured["config"])
+    windows = measured["windows_per_seed"] * seeds
+    row = row_of("jaxmarl", name, seeds, 1, windows, measured["steps_per_window"], measured)
     print(line(row), flush=True)
     return row
 
 
-def rates(
+def row_of(
     program: str,
-    mixer: str,
+    algorithm: str,
     seeds: int,
     devices: int,
+    windows: int,
     steps_per_window: int,
     measured: dict[str, Any],
-    args: argparse.Namespace,
 ) -> dict[str, Any]:
     """A row of the table; rates are over all seeds, from the median repetition."""
-    windows = args.iterations * NUM_ENVS * seeds
     windows_per_s = windows / statistics.median(measured["run_s"])
     return {
         "program": program,
-        "mixer": mixer,
+        "algorithm": algorithm,
         "seeds": seeds,
         "devices": devices,
         "windows_per_s": windows_per_s,
@@ -223,7 +237,7 @@ def run_json(command: list[str], environment: dict[str, str], timeout: float) ->
 
 
 HEADER = (
-    "program   mixer seeds devices  windows/s  env-steps/s  ms CPU/window  compile s  "
+    "program   algorithm seeds devices  windows/s  env-steps/s  ms CPU/window  compile s  "
     "× JaxMARL  × its compile"
 )
 
@@ -235,7 +249,7 @@ def line(row: dict[str, Any]) -> str:
         for name, width in (("ratio", 9), ("compile_ratio", 15))
     )
     return (
-        f"{row['program']:9s} {row['mixer']:5s} {row['seeds']:5d} {row['devices']:7d} "
+        f"{row['program']:9s} {row['algorithm']:9s} {row['seeds']:5d} {row['devices']:7d} "
         f"{row['windows_per_s']:10.0f} {row['env_steps_per_s']:12.0f} "
         f"{row['cpu_ms_per_window']:14.2f} {row['compile_s']:10.1f}  {ratios}"
     )
