@@ -21,7 +21,8 @@ from qllm_jax.networks.gru_weights import GruWeights
 _WIDTHS = (16, 32, 64)  # Triton's blocks are powers of two; six wider matrices do not fit on chip
 _ROWS = 32  # of a program; with 4 warps the fastest on an H200 of 16 and 32 rows, 4 and 8 warps
 _MIN_ROWS = 16  # of a product on the tensor cores
-_CAPABILITIES = ("8.0", "9.0", "10.0", "10.3")  # whose memory on chip holds the weights
+# With 163 KiB or more of shared memory for a program; these take 112 at the largest width.
+_CAPABILITIES = ("8.0", "9.0", "10.0", "10.3")
 _PARAMS = plgpu.CompilerParams(num_warps=4, num_stages=1)
 
 
