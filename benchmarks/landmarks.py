@@ -5,6 +5,9 @@
     python benchmarks/landmarks.py mpe/simple_spread num_agents=6
     python benchmarks/landmarks.py --best-known RUN...    from run directories: the scores after
                                                           training, where they beat the record
+    python benchmarks/landmarks.py --scripted [TASK…]     Overcooked: what two scripted cooks that
+                                                          read the whole state score, not a
+                                                          learner's score; as above
 
 Random: uniform legal actions. Untrained: greedy play of freshly initialised networks, built as
 `qllm-jax train` builds them. Prints each row and writes the record after each task.
@@ -25,6 +28,7 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 from measure_opponents import chase  # noqa: E402
+from scripted_cooks import best_way, kitchen_names, scripted_policy  # noqa: E402
 
 from qllm_jax.compose import compose_config  # noqa: E402
 from qllm_jax.networks import MixerHyper, make_mixer  # noqa: E402
@@ -46,6 +50,7 @@ from qllm_jax.training.evaluation import evaluate  # noqa: E402
 from qllm_jax.training.state import init_networks  # noqa: E402
 
 _POLICIES = {"mpe/simple_tag": {"greedy chasers": chase}}  # beside uniform play
+_SCRIPTED_EPISODES = 64  # the script is deterministic: starts and recipes are all that vary
 _ROLLOUT_BYTES = 1 << 30  # what a rollout's states and observations may take
 
 
@@ -59,7 +64,12 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=256, help="fresh ones, untrained")
     parser.add_argument("--network-episodes", type=int, default=16, help="with each of them")
     parser.add_argument("--best-known", nargs="+", type=Path, metavar="RUN", default=[])
+    parser.add_argument("--scripted", action="store_true", help="kitchens; all by default")
     args = parser.parse_args()
+    if args.scripted:
+        for name in args.tasks or kitchen_names():
+            _record(scripted(get_task(name)), keep_better=True)
+        return
     if args.best_known:
         for path in args.best_known:
             _record([_best_of(RunResult.load(path))], keep_better=True)
@@ -120,6 +130,14 @@ def untrained(spec: TaskSpec, networks: int, episodes: int, command: str) -> Kno
         returns.append(float(found.episode_return))
         outcomes.append(float(found.outcome) if found.outcome is not None else 0.0)
     return _row(spec, UNTRAINED, returns, outcomes, networks * episodes, command)
+
+
+def scripted(spec: TaskSpec) -> list[KnownScore]:
+    """Scripted play with the whole state; no row where it is no better than random play."""
+    command = f"python benchmarks/landmarks.py --scripted {spec.name}"
+    policy = scripted_policy(spec, best_way(spec))
+    row = played(spec, BEST_KNOWN, _SCRIPTED_EPISODES, command, policy=policy)
+    return [row] if row.score > spec.landmarks.get(RANDOM, 0.0) else []
 
 
 def _best_of(run: RunResult) -> KnownScore:

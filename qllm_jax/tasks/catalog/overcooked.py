@@ -67,8 +67,8 @@ def kitchen(layout: str, shaped_reward: float = 0.0) -> TaskSpec:
         edge_states=LazyMapping(lambda: _edge_states(raw)),
         outcome=Outcome("deliveries", _deliveries),
         env_kwargs={"shaped_reward": shaped_reward},
-        drawing=lambda: kitchens.kitchen_map(_scene(raw, raw.reset(jax.random.key(0))[1]), _LEGEND),
-        render=lambda env_state: kitchens.draw_kitchen(_scene(raw, env_state.inner)),
+        drawing=lambda: kitchens.kitchen_map(scene(raw.reset(jax.random.key(0))[1]), _LEGEND),
+        render=lambda env_state: kitchens.draw_kitchen(scene(env_state.inner)),
     )
 
 
@@ -193,14 +193,17 @@ _ITEMS = {
 }
 
 
-def _scene(raw: Any, inner: Any) -> Scene:
-    """The kitchen as `kitchens` draws it."""
+def scene(inner: Any) -> Scene:
+    """The kitchen as `kitchens` draws it, from JaxMARL's state."""
     inner = jax.tree.map(np.asarray, inner)
-    border = (inner.maze_map.shape[0] - raw.height) // 2
-    cells = inner.maze_map[border : border + raw.height, border : border + raw.width]
+    rows, columns = inner.wall_map.shape
+    border = (inner.maze_map.shape[0] - rows) // 2
+    cells = inner.maze_map[border : border + rows, border : border + columns]
     return Scene(
-        places=[[_place(kind, status) for kind, _, status in row] for row in cells.tolist()],
-        cooks=[
+        places=tuple(
+            tuple(_place(kind, status) for kind, _, status in row) for row in cells.tolist()
+        ),
+        cooks=tuple(
             Cook(row, column, direction, _ITEMS.get(held, Item()))
             for (column, row), direction, held in zip(
                 inner.agent_pos.tolist(),
@@ -208,7 +211,7 @@ def _scene(raw: Any, inner: Any) -> Scene:
                 inner.agent_inv.tolist(),
                 strict=True,
             )
-        ],
+        ),
     )
 
 

@@ -120,7 +120,7 @@ def kitchen(
             "sample_recipe_on_delivery": sample_recipe_on_delivery,
         },
         drawing=functools.partial(_drawing, whole),
-        render=lambda env_state: kitchens.draw_kitchen(_scene(env_state.inner)),
+        render=lambda env_state: kitchens.draw_kitchen(scene(env_state.inner)),
     )
 
 
@@ -215,7 +215,7 @@ def _drawing(whole: Any) -> str:
     recipes = sorted(sorted(recipe) for recipe in whole.layout.possible_recipes)
     return "\n\n".join(
         [
-            kitchens.kitchen_map(_scene(start), legend),
+            kitchens.kitchen_map(scene(start), legend),
             f"Ingredients: {count} (I = {count}). Soups that can be asked for, by ingredient: "
             + "; ".join(" ".join(map(str, recipe)) for recipe in recipes)
             + ".",
@@ -297,16 +297,16 @@ _LETTERS = {
 }
 
 
-def _scene(inner: Any) -> Scene:
-    """The kitchen as `kitchens` draws it."""
+def scene(inner: Any) -> Scene:
+    """The kitchen as `kitchens` draws it, from JaxMARL's state."""
     inner = jax.tree.map(np.asarray, inner)
     agents, recipe = inner.agents, int(inner.recipe)
     return Scene(
-        places=[
-            [_place(kind, lies, timer, recipe) for kind, lies, timer in row]
+        places=tuple(
+            tuple(_place(kind, lies, timer, recipe) for kind, lies, timer in row)
             for row in inner.grid.tolist()
-        ],
-        cooks=[
+        ),
+        cooks=tuple(
             Cook(row, column, direction, _item(held))
             for row, column, direction, held in zip(
                 agents.pos.y.tolist(),
@@ -315,7 +315,7 @@ def _scene(inner: Any) -> Scene:
                 agents.inventory.tolist(),
                 strict=True,
             )
-        ],
+        ),
     )
 
 
