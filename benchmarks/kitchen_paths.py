@@ -106,7 +106,9 @@ class Kitchen:
     def carry(self, cook: int, source: Cell, target: Cell) -> float:
         """Steps from an interaction with a source to the one with a target."""
         there, steps = self.steps_to(cook, source), self.steps_to(cook, target)
-        return min((steps.get(s, math.inf) for s, left in there.items() if left == 1), default=9e9)
+        return min(
+            (steps.get(s, math.inf) for s, left in there.items() if left == 1), default=math.inf
+        )
 
 
 @functools.lru_cache(maxsize=64)

@@ -42,6 +42,7 @@ from qllm_jax.tasks.catalog.kitchens import (  # noqa: E402
 )
 from qllm_jax.tasks.spec import TaskSpec  # noqa: E402
 
+_SCENES = {"overcooked": overcooked.scene, "overcooked_v2": overcooked_v2.scene}
 _NAMES = ("up", "down", "right", "left", "stay", "interact")
 PLATE = Item(plate=True)
 SOUP_SIZE = 3
@@ -319,8 +320,8 @@ def scripted_policy(spec: TaskSpec, way: Way) -> Callable:
 def best_way(spec: TaskSpec) -> Way:
     """The way that scores most from a few starts: first where to work, then when to do what.
 
-    A kitchen whose recipe does not change is deterministic after its start, so this is planning
-    ahead with the kitchen itself, not learning.
+    After its start a kitchen is deterministic, so this plans ahead with the kitchen itself; it does
+    not learn.
     """
     keys = _different_starts(spec)
 
@@ -349,8 +350,7 @@ def _act(spec: TaskSpec, way: Way, inner: Any) -> np.ndarray:
 
 
 def _scene(spec: TaskSpec, inner: Any) -> Scene:
-    version = overcooked_v2 if spec.name.startswith("overcooked_v2/") else overcooked
-    return version.scene(inner)
+    return _SCENES[spec.name.split("/")[0]](inner)
 
 
 def _scene_at(spec: TaskSpec, key: jax.Array) -> Scene:

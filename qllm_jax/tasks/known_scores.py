@@ -1,4 +1,4 @@
-"""What is on record about a task: what random, untrained and trained play score there.
+"""What is on record about a task: what random, untrained, trained and scripted play score there.
 
 The catalog's `landmarks.json` is measured, and written by `benchmarks/landmarks.py` alone; what can
 be proved, such as the best possible return of a matrix game, stands in the task's own module.
@@ -27,7 +27,8 @@ class KnownScore:
         task: Task id.
         env_kwargs: The settings that it was measured with.
         level: `RANDOM` (uniform legal actions), `UNTRAINED` (greedy play of fresh networks, which
-            is where a learning curve starts), `BEST_KNOWN`, or a policy's own name.
+            is where a learning curve starts), `BEST_KNOWN` (after training, or of a script that
+            may read the whole state: `command` says which), or a policy's own name.
         score: Mean return of an episode.
         standard_error: Of that mean, over episodes; over networks or seeds where there are several.
         outcome: Mean of the task's second measure; None where it has none.
