@@ -24,6 +24,7 @@ BODIES = {
     "list-of-lists": "g = [[0, 1], [2]]\nw = q.clone()\nfor c in g:\n    w[:, c] *= len(c)",
     "list-sorted": "p = [2, 0, 1]\np.sort()\nr = [(q[:, k], k) for k in p]\nr.sort(key=lambda t: -t[1])\nw = torch.stack([a * s[:, k] for a, k in r], 1)",
     "list-replaced": "p = [q, q * s[:, :1], s[:, :3]]\nu = p\np[:] = [p[2] * 2, p[0]]\nw = u[0] * u[1] + len(u)",
+    "list-of-functions-replaced": "f = [torch.tanh, torch.sigmoid]\nf[:] = [f[1], f[0]]\nw = f[0](q) + f[1](s[:, :3])",
     "dict-spread": 'o = {"k": 2.0, "m": q}\nd = {"k": 1.0, **o, "e": s[:, :3]}\ndef f(k, m, e):\n    return m * k + e\nw = f(**d) + f(**{**d, "k": 0.5})',
     "constants": "stride, eps = 4, 1e-8\nw = q / (s[:, ::stride].abs() + eps + 1)",
     # -- masks of constants ---------------------------------------------------------------------

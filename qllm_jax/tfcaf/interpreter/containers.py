@@ -77,8 +77,8 @@ def call_list_method(
 
 def replace_items(run: Run, owner: Sequence, new: Sequence) -> None:
     """`owner[:] = new`: the list stays the same one under all its names."""
-    _require_changeable(run, owner, "[:]")
-    run.emit(f"{owner.code.text}[:] = {new.code.text}")
+    if _is_emitted(run, owner, "[:]", new):
+        run.emit(f"{owner.code.text}[:] = {new.code.text}")
     owner.items[:] = [item_of(new, index) for index in range(len(new.items))]
     _renumber(owner)
     check_items(run, len(owner.items))
@@ -109,14 +109,20 @@ def _require_changeable(run: Run, owner: Sequence, name: str) -> None:
 
 def _change(run: Run, owner: Sequence, name: str, *args: Value) -> None:
     """Emit a change of a list."""
+    if _is_emitted(run, owner, name, *args):
+        run.emit(c.method(owner.code, name, list(args), {}).text)
+
+
+def _is_emitted(run: Run, owner: Sequence, name: str, *args: Value) -> bool:
+    """Whether a change of a list is written out; a list of functions is known here alone."""
     _require_changeable(run, owner, name)
     if not all(map(emittable, args)):
         if all(map(emittable, owner.items)) and owner.items:
             raise run.refuse("type", "A list mixes arrays and functions.", "Use two lists.")
-        return
+        return False
     if not owner.code.is_name and "[" not in owner.code.text:
         raise run.refuse("type", "A list without a name is changed.", "Assign it first.")
-    run.emit(c.method(owner.code, name, list(args), {}).text)
+    return True
 
 
 def _owned(owner: Sequence, index: int, item: Value) -> Value:

@@ -130,8 +130,8 @@ def scatter(
     how = "sum" if "scatter_add" in ctx.name else "set"
     if reduce is not None and not ctx.is_none(reduce):
         how = "sum" if ctx.string(reduce) == "add" else ctx.string(reduce)
-    if how not in _SCATTERED_BY or (how == "mean" and x.dtype != "float"):
-        raise ctx.refuse("argument", "this reduction is not supported.", "Use 'sum'.")
+        if how not in _SCATTERED_BY or (how == "mean" and x.dtype != "float"):
+            raise ctx.refuse("argument", "this reduction is not supported.", "Use 'sum'.")
     grid = _grid(ctx, index, along)
     start, counted = x.code, 1.0
     if include_self is not None and not ctx.bool(include_self):
@@ -139,7 +139,7 @@ def scatter(
             raise ctx.refuse("dtype", "without itself it reduces floats.", "Cast to float.")
         start, counted = _at(start, grid, "set", c.Code(_REDUCTION_OF_NOTHING[how])), 0.0
     source = ctx.cast(source, x.dtype)
-    code = _at(start, grid, _SCATTERED_BY[how], source.code)
+    code = _at(start, grid, _SCATTERED_BY.get(how, how), source.code)
     if how == "mean":
         ones = c.call("jnp.full_like", [x, c.literal(counted)], {})
         counts = c.call("jnp.maximum", [_at(ones, grid, "add", c.literal(1.0)), c.literal(1.0)], {})
@@ -148,7 +148,7 @@ def scatter(
 
 
 # Not "prod": JAX has no gradient of products at positions that may repeat.
-_SCATTERED_BY = {"set": "set", "sum": "add", "mean": "add", "amax": "max", "amin": "min"}
+_SCATTERED_BY = {"sum": "add", "mean": "add", "amax": "max", "amin": "min"}
 _REDUCTION_OF_NOTHING = {"sum": "0.0", "mean": "0.0", "amax": "-jnp.inf", "amin": "jnp.inf"}
 
 
